@@ -1,0 +1,49 @@
+"""Consent Registry: whether one may send a commercial SMS or call, answered with proof."""
+
+import atexit
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from registry.runtime import Registry
+
+
+def create_app(registry: "Registry | None" = None) -> "Flask":
+    """Wire the web application; without a registry it opens the environment's.
+
+    The modules are imported here and not above, because importing any of them imports this.
+    """
+    from registry import api, docs, observe, web
+    from registry.audit import Recorder
+    from registry.budgets import RequestLimiter
+    from registry.config import Settings
+    from registry.runtime import open_registry
+
+    if registry is None:
+        observe.configure_logging()
+        registry = open_registry(Settings.from_environment())
+    app = web.App(__name__, static_folder=None)
+    app.config.update(
+        MAX_CONTENT_LENGTH=web.LARGEST_BODY,
+        API_TITLE="Consent Registry",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    recorder = Recorder(registry.database)
+    recorder.start()
+    atexit.register(recorder.close)
+    app.extensions.update(
+        registry=registry,
+        recorder=recorder,
+        limiter=RequestLimiter(registry.settings.workers),
+    )
+    observe.observe(app, registry)
+    web.handle_errors(app)
+    openapi = web.OpenApi(app)
+    openapi.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
+    openapi.register_blueprint(api.v1)
+    app.register_blueprint(docs.pages(registry))
+    return app

@@ -1,0 +1,204 @@
+"""Who may do what: API keys and their scopes."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from registry import events
+from registry.errors import Kind, RegistryError
+from registry.models import ApiKey, Organisation, OrganisationKind, Purpose, SpentBudget, Suspension
+from registry.policy import Limits
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    LOOKUP = "lookup"
+    CONSENT = "consent"
+    WISHES = "wishes"
+    TENURE = "tenure"
+    DELIVERIES = "deliveries"
+    ADMIN = "admin"
+    OVERSIGHT = "oversight"
+    FEED = "feed"
+
+
+SCOPES: Mapping[OrganisationKind, frozenset[Scope]] = {
+    OrganisationKind.SENDER: frozenset({Scope.LOOKUP, Scope.CONSENT}),
+    OrganisationKind.PROVIDER: frozenset({Scope.LOOKUP}),
+    OrganisationKind.CARRIER: frozenset(
+        {Scope.LOOKUP, Scope.WISHES, Scope.TENURE, Scope.DELIVERIES}
+    ),
+    OrganisationKind.REGULATOR: frozenset({Scope.OVERSIGHT}),
+    OrganisationKind.OPERATOR: frozenset({Scope.ADMIN, Scope.OVERSIGHT, Scope.FEED}),
+}
+"""The scopes that keys of each kind of organisation may have."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The organisation behind a key, and what it may ask for."""
+
+    key_id: UUID
+    organisation_id: UUID
+    kind: OrganisationKind
+    scopes: frozenset[Scope]
+    suspended: bool
+    requests_per_second: int | None
+    budgets: Mapping[Purpose, int | None]
+    lookups_spent: int
+
+    def limits(self, policy: Limits) -> tuple[int, Mapping[Purpose, int]]:
+        """Return requests a second, and distinct numbers a day for each purpose."""
+        defaults = {
+            Purpose.LOOKUP: policy.lookup_numbers_per_day,
+            Purpose.ASSERTION: policy.assertion_numbers_per_day,
+        }
+        budgets = {
+            purpose: default if self.budgets[purpose] is None else self.budgets[purpose] or 0
+            for purpose, default in defaults.items()
+        }
+        return self.requests_per_second or policy.requests_per_second, budgets
+
+
+def issue(
+    session: Session,
+    organisation: Organisation,
+    scopes: Collection[Scope],
+    expires_at: datetime | None,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+) -> tuple[ApiKey, str]:
+    """Make a key; return it with its text `id.secret`, which is known only now."""
+    if not scopes or not set(scopes) <= SCOPES[organisation.kind]:
+        allowed = ", ".join(sorted(SCOPES[organisation.kind]))
+        raise _invalid("scopes", f"a {organisation.kind} may have: {allowed}")
+    if expires_at is not None and expires_at <= now:
+        raise _invalid("expires_at", "lies in the past")
+    secret = secrets.token_urlsafe(32)
+    key = ApiKey(
+        id=uuid7(),
+        organisation_id=organisation.id,
+        secret_sha256=_digest(secret),
+        scopes=" ".join(sorted(scopes)),
+        recorded_at=now,
+        expires_at=expires_at,
+    )
+    session.add(key)
+    data = {"key": key.id, "organisation": organisation.id, "scopes": key.scopes}
+    events.record(session, "key_issued", now, actor_id, data)
+    session.flush()
+    return key, f"{key.id.hex}.{secret}"
+
+
+def revoke(
+    session: Session,
+    organisation_id: UUID,
+    key_id: UUID,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+) -> None:
+    """End a key at once; a revoked one stays revoked."""
+    key = session.get(ApiKey, key_id)
+    if key is None or key.organisation_id != organisation_id:
+        raise RegistryError(Kind.NOT_FOUND, "there is no such key")
+    if key.revoked_at is None:
+        key.revoked_at = now
+        data = {"key": key.id, "organisation": organisation_id}
+        events.record(session, "key_revoked", now, actor_id, data)
+        session.flush()
+
+
+_SUSPENDED = exists().where(
+    Suspension.organisation_id == ApiKey.organisation_id,
+    Suspension.ended_at.is_(None),
+    Suspension.starts_at <= bindparam("now", type_=Suspension.starts_at.type),
+)
+_SPENT = (
+    select(SpentBudget.numbers)
+    .where(
+        SpentBudget.organisation_id == ApiKey.organisation_id,
+        SpentBudget.day == bindparam("day", type_=SpentBudget.day.type),
+        SpentBudget.purpose == Purpose.LOOKUP,
+    )
+    .scalar_subquery()
+)
+_KEY = (
+    select(
+        ApiKey.organisation_id,
+        ApiKey.secret_sha256,
+        ApiKey.scopes,
+        ApiKey.expires_at,
+        ApiKey.revoked_at,
+        Organisation.kind,
+        Organisation.requests_per_second,
+        Organisation.lookup_numbers_per_day,
+        Organisation.assertion_numbers_per_day,
+        _SUSPENDED.label("suspended"),
+        func.coalesce(_SPENT, 0).label("lookups_spent"),
+    )
+    .join_from(ApiKey, Organisation, ApiKey.organisation_id == Organisation.id)
+    .where(ApiKey.id == bindparam("key_id"))
+)
+
+
+def authenticate(connection: Connection, text: str, now: datetime) -> Caller:
+    """Return who a key belongs to. Wrong, expired and revoked ones are told apart to nobody."""
+    identifier, _, secret = text.partition(".")
+    try:
+        key_id = UUID(hex=identifier)
+    except ValueError:
+        raise _unknown() from None
+    key = connection.execute(_KEY, {"key_id": key_id, "now": now, "day": now.date()}).one_or_none()
+    if key is None or not hmac.compare_digest(key.secret_sha256, _digest(secret)):
+        raise _unknown()
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        raise _unknown()
+    return Caller(
+        key_id=key_id,
+        organisation_id=key.organisation_id,
+        kind=key.kind,
+        scopes=frozenset(map(Scope, key.scopes.split())),
+        suspended=bool(key.suspended),
+        requests_per_second=key.requests_per_second,
+        budgets={
+            Purpose.LOOKUP: key.lookup_numbers_per_day,
+            Purpose.ASSERTION: key.assertion_numbers_per_day,
+        },
+        lookups_spent=key.lookups_spent,
+    )
+
+
+def note_use(session: Session, used: Mapping[UUID, datetime]) -> None:
+    """Remember when keys were last used."""
+    if used:
+        session.connection().execute(
+            update(ApiKey.__table__)  # type: ignore[arg-type]
+            .where(ApiKey.__table__.c.id == bindparam("used_id"))
+            .values(last_used_at=bindparam("used_at")),
+            [{"used_id": key_id, "used_at": at} for key_id, at in used.items()],
+        )
+
+
+def _digest(secret: str) -> bytes:
+    """SHA-256 is enough for a secret of 256 random bits, and costs a request nothing."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _unknown() -> RegistryError:
+    return RegistryError(Kind.UNAUTHENTICATED, "a valid key is needed: Authorization: Bearer")
+
+
+def _invalid(field: str, problem: str) -> RegistryError:
+    return RegistryError(Kind.INVALID, f"{field}: {problem}", fields={field: [problem]})

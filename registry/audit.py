@@ -1,0 +1,207 @@
+"""The audit of lookups: who asked what about whom, when, and what was answered.
+
+The answer of a lookup need not wait for its audit, because the signed receipt in the asker's
+hand is the proof: a thread writes such rows in groups, within 200 ms and before the process
+ends. Nothing is dropped: when the rows cannot be written, further lookups are refused.
+"""
+
+import json
+import logging
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, TextClause, bindparam, insert, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from registry.access import note_use
+from registry.budgets import spend
+from registry.database import Database
+from registry.errors import Kind, RegistryError
+from registry.lookup import Answer
+from registry.models import Lookup, Purpose, number_key
+from registry.numbers import SubscriberNumber
+
+log = logging.getLogger(__name__)
+
+GROUP_SECONDS = 0.1
+MOST_WAITING = 20_000
+
+_ASKED = {
+    "postgresql": "SELECT n - 1 AS n, CAST(value->>0 AS smallint) AS item, value->>1 AS reason"
+    " FROM json_array_elements(CAST(:asked AS json)) WITH ORDINALITY AS a (value, n)",
+    "sqlite": "SELECT key AS n, json_extract(value, '$[0]') AS item,"
+    " json_extract(value, '$[1]') AS reason FROM json_each(:asked)",
+}
+"""How each database reads a JSON list of [item, reason] as rows that are numbered from 0."""
+
+
+def _statement(dialect: str) -> TextClause:
+    """Build the insertion of a whole batch: one statement, however many numbers it has."""
+    columns = Lookup.__table__.c
+    return text(
+        f"""
+        INSERT INTO lookups (
+            decided_at, id, item, asker_id, sender_id, sending_number, number, channel,
+            message_class, topic, at, contact, reason, position
+        )
+        SELECT
+            :decided_at, :id, item, :asker_id, :sender_id, :sending_number,
+            substr(:tokens, CAST(16 * n + 1 AS INTEGER), 16), :channel, :message_class, :topic,
+            :at, false, reason, :position
+        FROM ({_ASKED[dialect]}) AS asked
+        """  # noqa: S608 - put together from constants
+    ).bindparams(
+        bindparam("tokens", type_=LargeBinary),
+        *(
+            bindparam(name, type_=columns[name].type)
+            for name in (
+                "decided_at",
+                "id",
+                "asker_id",
+                "sender_id",
+                "sending_number",
+                "channel",
+                "message_class",
+                "topic",
+                "at",
+                "position",
+            )
+        ),
+    )
+
+
+_STATEMENTS = {dialect: _statement(dialect) for dialect in _ASKED}
+
+
+def write_batch(session: Session, answer: Answer) -> None:
+    """Record a whole batch within its transaction. An item that is no number is not recorded."""
+    asked = [
+        (item, number, verdict.reason)
+        for item, (number, verdict) in enumerate(
+            zip(answer.question.numbers, answer.verdicts, strict=True)
+        )
+        if number is not None
+    ]
+    connection = session.connection()
+    row = _shared(answer)
+    del row["contact"]
+    connection.execute(
+        _STATEMENTS[connection.dialect.name],
+        {
+            **row,
+            "tokens": number_key(connection.dialect).tokens([number for _, number, _ in asked]),
+            "asked": json.dumps([(item, reason) for item, _, reason in asked]),
+        },
+    )
+
+
+def write(session: Session, answers: Sequence[Answer]) -> None:
+    """Record answers to questions about one number each."""
+    rows = [
+        {
+            **_shared(answer),
+            "item": 0,
+            "number": answer.question.numbers[0],
+            "reason": answer.verdicts[0].reason,
+        }
+        for answer in answers
+    ]
+    session.connection().execute(insert(Lookup), rows)
+
+
+def _shared(answer: Answer) -> dict[str, Any]:
+    question = answer.question
+    return {
+        "decided_at": answer.decided_at,
+        "id": answer.id,
+        "asker_id": answer.asker_id,
+        "sender_id": answer.sender_id,
+        "sending_number": question.sending.text,
+        "channel": question.channel,
+        "message_class": question.message_class,
+        "topic": question.topic,
+        "at": question.at,
+        "contact": answer.contact,
+        "position": answer.position,
+    }
+
+
+class Recorder:
+    """Writes audits, spent budgets and the use of keys in groups, in a thread of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[Answer] = []
+        self._used_keys: dict[UUID, datetime] = {}
+        self._counts: Counter[UUID] = Counter()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write; `close` ends it with everything written."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, then end."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def add(self, answer: Answer) -> None:
+        """Take over an answer; raises `UNAVAILABLE` when too many could not be written."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise RegistryError(
+                Kind.UNAVAILABLE, "the audit of lookups cannot be written", retry_after=2
+            )
+        with self._lock:
+            self._waiting.append(answer)
+            self._counts[answer.asker_id] += 1
+
+    def waiting_for(self, organisation_id: UUID) -> int:
+        """Return how many answers of an organisation are not counted yet."""
+        return self._counts[organisation_id]
+
+    def key_used(self, key_id: UUID, now: datetime) -> None:
+        """Note the use of a key."""
+        self._used_keys[key_id] = now
+
+    def _run(self) -> None:
+        while not self._stop.wait(GROUP_SECONDS):
+            self.flush()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits now; what cannot be written waits on."""
+        with self._lock:
+            answers = self._waiting[:]
+            keys, self._used_keys = self._used_keys, {}
+        if not answers and not keys:
+            return
+        try:
+            with self._database.write() as session:
+                if answers:
+                    write(session, answers)
+                _spend(session, answers)
+                note_use(session, keys)
+        except SQLAlchemyError as error:
+            log.error("audit not written, trying again: %s", type(error).__name__)
+            self._used_keys = {**keys, **self._used_keys}
+            return
+        with self._lock:
+            del self._waiting[: len(answers)]
+            self._counts = Counter(answer.asker_id for answer in self._waiting)
+
+
+def _spend(session: Session, answers: Sequence[Answer]) -> None:
+    named: dict[tuple[UUID, date], list[SubscriberNumber]] = defaultdict(list)
+    for answer in answers:
+        numbers = named[answer.asker_id, answer.decided_at.date()]
+        numbers += [number for number in answer.question.numbers if number is not None]
+    for (asker_id, day), numbers in sorted(named.items(), key=lambda item: item[0]):
+        spend(session, asker_id, Purpose.LOOKUP, numbers, day=day, budget=None)

@@ -1,0 +1,96 @@
+"""Settings from the environment, and the key files they point to."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import policy
+from registry.errors import Kind, RegistryError
+from registry.numbers import NumberKey
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a registry keeps its data and keys, and how it is served."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    database_url: str | None = None
+    number_key: str | None = None
+    number_key_file: Path | None = None
+    signing_key_file: Path | None = None
+    policy: str = policy.DEFAULT
+    workers: int = 2
+    threads: int = 4
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the `REGISTRY_` variables; raises when one makes no sense."""
+
+        def path(name: str) -> Path | None:
+            value = environment.get(f"REGISTRY_{name}")
+            return Path(value) if value else None
+
+        return cls(
+            data_dir=path("DATA_DIR") or Path("var"),
+            host=environment.get("REGISTRY_HOST", "127.0.0.1"),
+            port=_count(environment, "REGISTRY_PORT", 8080),
+            database_url=environment.get("REGISTRY_DATABASE_URL"),
+            number_key=environment.get("REGISTRY_NUMBER_KEY"),
+            number_key_file=path("NUMBER_KEY_FILE"),
+            signing_key_file=path("SIGNING_KEY_FILE"),
+            policy=environment.get("REGISTRY_POLICY", policy.DEFAULT),
+            workers=_count(environment, "REGISTRY_WORKERS", 2),
+            threads=_count(environment, "REGISTRY_THREADS", 4),
+        )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the registry lives in the data folder alone, on SQLite."""
+        return self.database_url is None
+
+    @property
+    def url(self) -> str:
+        """The database's address."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'registry.db'}"
+
+    @property
+    def number_key_path(self) -> Path:
+        """The file with the number key."""
+        return self.number_key_file or self.data_dir / "keys" / "number.key"
+
+    @property
+    def signing_key_path(self) -> Path:
+        """The file with the signing keys."""
+        return self.signing_key_file or self.data_dir / "keys" / "signing.json"
+
+
+def load_number_key(settings: Settings) -> NumberKey:
+    """Return the number key, from the environment or its file; it is never guessed."""
+    try:
+        written = settings.number_key or settings.number_key_path.read_text(encoding="ascii")
+        return NumberKey(bytes.fromhex(written.strip()))
+    except OSError:
+        problem = f"cannot be read from {settings.number_key_path}"
+    except ValueError:
+        problem = "is not 64 hexadecimal digits"
+    raise RegistryError(Kind.UNAVAILABLE, f"the number key {problem}")
+
+
+def create_number_key(path: Path) -> None:
+    """Write a new number key, readable by its owner alone; never over another."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(NumberKey.BYTES) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, str(default))
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
+        raise RegistryError(Kind.INVALID, f"{name} is not a positive number: {value!r}")
+    return int(value)

@@ -1,0 +1,205 @@
+"""Connections and transactions on SQLite and PostgreSQL, and the version of the schema."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+from registry.errors import Kind, RegistryError
+from registry.models import State
+from registry.numbers import NumberKey, SubscriberNumber
+
+Clock = Callable[[], datetime]
+"""Returns the time, with zone. Edges pass it down; nothing else reads a clock."""
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+PATIENCE = 2
+"""Seconds to wait for a connection, a lock or a statement before the answer is 503."""
+
+
+def utc_now() -> datetime:
+    """Return the time of the machine's clock."""
+    return datetime.now(UTC)
+
+
+class Database:
+    """One registry's database: `read` is a fresh snapshot a statement, `write` a transaction.
+
+    Readers are autocommit connections that cannot write. Writers on SQLite begin with
+    BEGIN IMMEDIATE, or concurrent read-modify-writes would be lost without an error.
+    """
+
+    def __init__(
+        self, url: str | URL, key: NumberKey, *, pool_size: int = 8, patience: int | None = PATIENCE
+    ) -> None:
+        self.url = make_url(url)
+        self.key = key
+        self.dialect = self.url.get_backend_name()
+        make = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}.get(self.dialect)
+        if make is None:
+            raise RegistryError(Kind.UNAVAILABLE, "the database is neither SQLite nor PostgreSQL")
+        self.reader = make(self.url, pool_size, patience, False)
+        self.writer = make(self.url, pool_size, patience, True)
+        for engine in (self.reader, self.writer):
+            engine.dialect.number_key = key  # type: ignore[attr-defined]
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Lend a connection on which every statement reads what was committed before it."""
+        with self.reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Lend a session for reading, in which all statements see one state."""
+        isolation = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with Session(self.reader.execution_options(**isolation)) as session:
+            if self.dialect == "sqlite":
+                session.connection().exec_driver_sql("BEGIN")
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a transaction; it is committed, durably, when the block ends without error."""
+        with Session(self.writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self.reader.dispose()
+        self.writer.dispose()
+
+    def now(self) -> datetime | None:
+        """Return the time of the database server's clock; SQLite has none of its own."""
+        if self.dialect == "sqlite":
+            return None
+        with self.read() as connection:
+            return connection.scalar(select(func.clock_timestamp()))
+
+
+def _sqlite_engine(url: URL, pool_size: int, patience: int | None, writes: bool) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=patience or 30,
+        hide_parameters=True,
+        isolation_level=None if writes else "AUTOCOMMIT",
+        connect_args={"isolation_level": None, "timeout": patience or 30},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # NORMAL may lose acknowledged commits when the power fails.
+            "foreign_keys=ON",
+            f"query_only={'OFF' if writes else 'ON'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    if writes:
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: URL, pool_size: int, patience: int | None, writes: bool) -> Engine:
+    settings = ["timezone=UTC"]
+    if patience:
+        settings += [f"statement_timeout={patience}s", f"lock_timeout={patience}s"]
+    if not writes:
+        settings += ["default_transaction_read_only=on", "jit=off"]
+    connect_args = {
+        "connect_timeout": PATIENCE,
+        "application_name": "consent-registry",
+        "options": " ".join(f"-c {setting}" for setting in settings),
+    }
+    kinds: dict[str, Any] = (
+        {} if writes else {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+    )
+    return create_engine(
+        url.set(drivername=_driver(url)),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=patience or 30,
+        hide_parameters=True,
+        connect_args=connect_args,
+        **kinds,
+    )
+
+
+SEQUENCER_LOCK = (1, 0)
+IDEMPOTENCY_LOCK = 2
+PARTITION_LOCK = (3, 0)
+
+
+def lock_number(session: Session, number: SubscriberNumber) -> None:
+    """Let no other transaction change what is recorded on this number until this one ends.
+
+    On SQLite the writer's transaction is the lock already.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = getattr(session.get_bind().dialect, "number_key")  # noqa: B009
+        lock = int.from_bytes(key.token(number)[:8], signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(lock)))
+
+
+def upgrade(url: URL | str, revision: str = "head") -> None:
+    """Bring the schema to a revision, by default to the newest."""
+    command.upgrade(_alembic(url), revision)
+
+
+def revisions(connection: Connection) -> tuple[str | None, str | None]:
+    """Return the schema's revision and the newest one that this code knows."""
+    script = ScriptDirectory(str(MIGRATIONS))
+    return MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
+
+
+def _alembic(url: URL | str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = make_url(url)
+    return config
+
+
+def has_schema(url: URL | str) -> bool:
+    """Tell whether a registry was set up in this database before."""
+    engine = create_engine(make_url(url).set(drivername=_driver(url)))
+    with engine.connect() as connection:
+        found = inspect(connection).has_table(State.__tablename__)
+    engine.dispose()
+    return found
+
+
+def _driver(url: URL | str) -> str:
+    backend = make_url(url).get_backend_name()
+    return "postgresql+psycopg" if backend == "postgresql" else backend
+
+
+def claim_key(session: Session, key: NumberKey) -> None:
+    """Remember the number key that an empty registry is first written with.
+
+    Raises when the registry's data was written with another key: going on would make every
+    number in it another number.
+    """
+    known = session.get(State, "number_key_check")
+    if known is None:
+        session.add(State(name="number_key_check", value=key.check_value))
+    elif known.value != key.check_value:
+        raise RegistryError(
+            Kind.UNAVAILABLE,
+            "this registry was written with another number key; find that key",
+        )

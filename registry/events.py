@@ -1,0 +1,77 @@
+"""Events: every change of the registry, in canonical bytes that can be proved later.
+
+The bytes are the UTF-8 JSON of RFC 8785 (sorted keys, no spaces; only strings, integers,
+booleans, null, lists and objects). They name no number: what is personal is bound by a salted
+commitment, SHA-256 over `0x01 || salt || number`, whose opening is stored apart and can be
+erased without changing the log.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from registry.models import Event, EventOpening
+from registry.numbers import SubscriberNumber
+
+VERSION = 1
+
+
+def record(
+    session: Session,
+    kind: str,
+    now: datetime,
+    actor: UUID | None,
+    data: Mapping[str, Any],
+    number: SubscriberNumber | None = None,
+) -> int:
+    """Insert an event and return its id, which orders the events of one number.
+
+    The caller holds the number's lock. `data` may hold ids, times and vocabularies, and says
+    all that is needed to derive the new state from the old one.
+    """
+    content = {"v": VERSION, "kind": kind, "recorded_at": now, "actor": actor, **data}
+    salt = os.urandom(32)
+    if number is not None:
+        content["commitment"] = commitment(salt, number).hex()
+    event_id = session.execute(
+        insert(Event.__table__).returning(Event.__table__.c.id),  # type: ignore[arg-type]
+        {"kind": kind, "recorded_at": now, "payload": canonical(content)},
+    ).scalar_one()
+    if number is not None:
+        session.execute(
+            insert(EventOpening.__table__),  # type: ignore[arg-type]
+            {"event_id": event_id, "number": number, "salt": salt},
+        )
+    return int(event_id)
+
+
+def commitment(salt: bytes, number: SubscriberNumber) -> bytes:
+    """Return what binds an event to its number without showing it."""
+    return hashlib.sha256(b"\x01" + salt + number.e164.encode()).digest()
+
+
+def canonical(content: Mapping[str, Any]) -> bytes:
+    """Return the one byte string of a JSON document (RFC 8785)."""
+    return json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    ).encode()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def timestamp(at: datetime) -> str:
+    """Write a time as RFC 3339 in UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,369 @@
+"""The lookup: load the facts of one question in one statement, decide, and say so.
+
+One number is a batch of one. Everything an answer rests on, and the log position up to which
+it is complete, comes from one statement, which is one snapshot; a number that nobody knows
+takes the same statement and the same path as one with a long history.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from operator import itemgetter
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Uuid,
+    bindparam,
+    column,
+    text,
+    update,
+)
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from registry.consent import (
+    DECISIONS,
+    Cap,
+    Channel,
+    Fact,
+    Holding,
+    MessageClass,
+    Reason,
+    Topic,
+    Wish,
+    holding_facts,
+    under_cap,
+    wish_facts,
+)
+from registry.database import lock_number
+from registry.errors import Kind, RegistryError
+from registry.models import Consent, Grant, OrganisationKind, SenderNumber, Suspension, number_key
+from registry.numbers import SendingNumber, SubscriberNumber, parse_subscriber
+from registry.policy import Policy
+
+BATCH = 10_000
+"""Numbers in one question."""
+LEEWAY = timedelta(seconds=5)
+"""How far in the past a planned contact may lie: the time that its request was under way."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks: a carrier may ask for every sending number, others for their own."""
+
+    organisation_id: UUID
+    kind: OrganisationKind
+
+    def speaks_for(self, holder_id: UUID) -> bool:
+        """Tell whether it may ask about numbers that this organisation holds."""
+        return self.kind is OrganisationKind.CARRIER or holder_id == self.organisation_id
+
+
+@dataclass(frozen=True)
+class Question:
+    """May this sending number contact these numbers? None stands for one that is none."""
+
+    sending: SendingNumber
+    numbers: Sequence[SubscriberNumber | None]
+    channel: Channel
+    message_class: MessageClass
+    topic: Topic | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer for one number. Both times are None where they have nothing to say."""
+
+    reason: Reason
+    valid_until: datetime | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdicts of one question, in the order asked."""
+
+    id: UUID
+    question: Question
+    asker_id: UUID
+    sender_id: UUID | None
+    decided_at: datetime
+    forecast: bool
+    contact: bool
+    position: int
+    verdicts: Sequence[Verdict]
+    policy: str
+
+
+def parse_numbers(
+    texts: Sequence[str], channel: Channel, region: str
+) -> list[SubscriberNumber | None]:
+    """Read many numbers; what cannot be reached on the channel becomes None."""
+    return [_parse_number(written, channel, region) for written in texts]
+
+
+def _parse_number(written: str, channel: Channel, region: str) -> SubscriberNumber | None:
+    try:
+        number = parse_subscriber(written, region)
+    except RegistryError:
+        return None
+    return number if channel is Channel.VOICE or number.takes_sms else None
+
+
+def planned(at: datetime | None, now: datetime, policy: Policy) -> datetime:
+    """Return the time of the planned contact; raises when it is past or too far ahead."""
+    days = policy.verdicts.forecast_days
+    if at is not None and at < now - LEEWAY:
+        raise _invalid("at", "lies in the past")
+    if at is not None and at > now + timedelta(days=days):
+        raise _invalid("at", f"lies more than {days} days ahead")
+    return now if at is None else max(at, now)
+
+
+_FACTS = (
+    text(
+        # The tokens come as one byte string that a recursive query cuts up, which both
+        # databases understand, so neither the statement nor its parameters depend on N. The
+        # holding stands in the first row only: it is the same for all of them.
+        """
+        WITH RECURSIVE
+        beginnings (digits) AS (
+            SELECT CAST(:shortest AS INTEGER)
+            UNION ALL
+            SELECT digits + 1 FROM beginnings
+            WHERE digits < length(CAST(:sending AS VARCHAR(20)))
+        ),
+        holding AS (
+            SELECT
+                n.organisation_id, n.sms, n.voice, n.commercial, n.service, n.public,
+                n.held_from, n.held_until,
+                EXISTS (
+                    SELECT 1 FROM suspensions AS s
+                    WHERE s.organisation_id = n.organisation_id
+                      AND s.ended_at IS NULL AND s.starts_at <= :at
+                ) AS suspended
+            FROM beginnings
+            JOIN sender_numbers AS n
+              ON n.number = substr(CAST(:sending AS VARCHAR(20)), 1, digits)
+             AND n.released_at IS NULL
+            ORDER BY digits DESC
+            LIMIT 1
+        ),
+        items (i, number) AS (
+            SELECT 0, substr(:tokens, 1, 16)
+            UNION ALL
+            SELECT i + 1, substr(:tokens, 16 * i + 17, 16) FROM items WHERE i < :last
+        )
+        SELECT
+            items.i, c.event_id, c.effective_from, c.valid_until, c.end_reason,
+            c.reassignment_id IS NOT NULL AS reassigned,
+            g.id AS grant_id, g.cap_count, g.cap_period, g.cap_used, g.cap_used_in,
+            (
+                SELECT max(r.event_id) FROM refusals AS r
+                WHERE r.number = items.number
+                  AND r.ended_at IS NULL AND r.reassignment_id IS NULL
+                  AND r.channel IN (:channel, 'any') AND r.topic IN (:topic, 'any')
+                  AND (
+                      r.sender_id IS NULL
+                      OR r.sender_id = (SELECT organisation_id FROM holding)
+                  )
+            ) AS refused_event,
+            h.organisation_id, h.sms, h.voice, h.commercial, h.service, h.public,
+            h.held_from, h.held_until, h.suspended,
+            CASE WHEN items.i = 0 THEN (SELECT max(position) FROM events) END AS position
+        FROM items
+        LEFT JOIN consents AS c
+          ON c.number = items.number
+         AND c.sender_id = (SELECT organisation_id FROM holding)
+         AND c.channel = :channel AND c.topic = :topic AND c.latest
+        LEFT JOIN grants AS g ON g.id = c.grant_id
+        LEFT JOIN holding AS h ON items.i = 0
+        """
+    )
+    .bindparams(
+        bindparam("sending", type_=String),
+        bindparam("shortest", type_=Integer),
+        bindparam("tokens", type_=LargeBinary),
+        bindparam("last", type_=Integer),
+        bindparam("channel", type_=String),
+        bindparam("topic", type_=String),
+        bindparam("at", type_=Suspension.starts_at.type),
+    )
+    .columns(
+        column("i", Integer),
+        column("event_id", Integer),
+        column("effective_from", Consent.effective_from.type),
+        column("valid_until", Consent.valid_until.type),
+        column("end_reason", Consent.end_reason.type),
+        column("reassigned", Boolean),
+        column("grant_id", Uuid),
+        column("cap_count", Integer),
+        column("cap_period", Grant.cap_period.type),
+        column("cap_used", Integer),
+        column("cap_used_in", Grant.cap_used_in.type),
+        column("refused_event", Integer),
+        column("organisation_id", Uuid),
+        *(column(word, Boolean) for word in [*Channel, *MessageClass]),
+        column("held_from", SenderNumber.held_from.type),
+        column("held_until", SenderNumber.held_until.type),
+        column("suspended", Boolean),
+        column("position", Integer),
+    )
+)
+
+
+def answer(
+    connection: Connection, asker: Asker, question: Question, *, now: datetime, policy: Policy
+) -> Answer:
+    """Answer a question from one snapshot. Nothing is recorded yet.
+
+    When the facts cannot be loaded this raises; it never answers without them.
+    """
+    return _answer(_load(connection, question), asker, question, now, policy)
+
+
+def contact(
+    session: Session, asker: Asker, question: Question, *, now: datetime, policy: Policy
+) -> Answer:
+    """Answer a question whose contact takes place now if it is allowed, and count it.
+
+    The number's lock is held from before the facts are read until the transaction ends, so of
+    many such lookups at once exactly as many are allowed as the cap has left.
+    """
+    [number] = question.numbers
+    if number is None or asker.kind is not OrganisationKind.CARRIER:
+        raise RegistryError(Kind.SCOPE_MISSING, "only carriers count contacts")
+    lock_number(session, number)
+    [row] = _load(session.connection(), question)
+    found = _answer([row], asker, question, now, policy)
+    if found.verdicts[0].reason is Reason.CONSENTED:
+        period = row.cap_period.start(question.at, number.zones[0])
+        used = row.cap_used if row.cap_used_in == period else 0
+        session.execute(
+            update(Grant)
+            .where(Grant.id == row.grant_id)
+            .values(cap_used=used + 1, cap_used_in=period)
+        )
+    return replace(found, contact=True)
+
+
+def _load(connection: Connection, question: Question) -> Sequence[Row[Any]]:
+    """Return a row of facts for each valid number of the question, in their order."""
+    valid = [number for number in question.numbers if number is not None]
+    parameters = {
+        "sending": question.sending.text,
+        "shortest": len(question.sending.holdings[-1]),
+        "tokens": number_key(connection.dialect).tokens(valid),
+        "last": len(valid) - 1,
+        "channel": question.channel.value,
+        "topic": question.topic.value if question.topic else None,
+        "at": question.at,
+    }
+    rows = connection.execute(_FACTS, parameters).all()
+    return sorted(rows, key=itemgetter(0))
+
+
+def _answer(
+    rows: Sequence[Row[Any]], asker: Asker, question: Question, now: datetime, policy: Policy
+) -> Answer:
+    decider = _Decider(asker, question, rows[0], now, policy)
+    remaining = iter(rows)
+    return Answer(
+        id=uuid7(),
+        question=question,
+        asker_id=asker.organisation_id,
+        sender_id=rows[0].organisation_id,
+        decided_at=now,
+        forecast=decider.forecast,
+        contact=False,
+        position=rows[0].position or 0,
+        verdicts=[
+            _INVALID if number is None else decider.verdict(number, next(remaining))
+            for number in question.numbers
+        ],
+        policy=policy.name,
+    )
+
+
+class _Decider:
+    """Decides the numbers of one question; what they share is worked out once."""
+
+    def __init__(
+        self, asker: Asker, question: Question, first: Row[Any], now: datetime, policy: Policy
+    ) -> None:
+        self.at = question.at
+        self.until = now + timedelta(minutes=policy.verdicts.lookup_minutes)
+        self.forecast = question.at > self.until
+        self.sender_facts = holding_facts(_holding(asker, question, first), question.message_class)
+        self.opens = cache(policy.contact_hours.opens)
+        self.closes = cache(policy.contact_hours.closes)
+
+    def verdict(self, number: SubscriberNumber, row: Row[Any]) -> Verdict:
+        """Return the verdict on one number, with the times that go with its reason."""
+        zones = number.zones
+        wish = _wish(row)
+        opens = self.opens(self.at, zones)
+        facts = self.sender_facts | wish_facts(wish, self.at)
+        if opens == self.at:
+            facts |= Fact.IN_HOURS
+        if under_cap(wish.cap, self.at, zones[0]):
+            facts |= Fact.UNDER_CAP
+        reason = DECISIONS[facts]
+        if reason is Reason.QUIET_HOURS:
+            return Verdict(reason, retry_at=opens)
+        if reason is Reason.FREQUENCY_EXCEEDED and wish.cap is not None:
+            next_period = wish.cap.period.end(self.at, zones[0])
+            return Verdict(reason, retry_at=self.opens(next_period, zones))
+        if not reason.allowed or self.forecast:
+            return Verdict(reason)
+        if reason is Reason.CONSENTED and wish.valid_until is not None:
+            return Verdict(reason, min(self.until, wish.valid_until, self.closes(self.at, zones)))
+        return Verdict(reason, self.until)
+
+
+_INVALID = Verdict(Reason.INVALID_NUMBER)
+
+
+def _holding(asker: Asker, question: Question, row: Row[Any]) -> Holding | None:
+    """Return the facts' holding of the sending number, None when nobody holds it."""
+    if row.organisation_id is None:
+        return None
+    in_time = row.held_from <= question.at and (
+        row.held_until is None or question.at < row.held_until
+    )
+    for_channel = row.sms if question.channel is Channel.SMS else row.voice
+    return Holding(
+        active=not row.suspended,
+        held=in_time and for_channel and asker.speaks_for(row.organisation_id),
+        usages=frozenset(word for word in MessageClass if getattr(row, word)),
+    )
+
+
+def _wish(row: Row[Any]) -> Wish:
+    if row.event_id is None:
+        return _UNKNOWN
+    return Wish(
+        event=row.event_id,
+        effective_from=row.effective_from,
+        valid_until=row.valid_until,
+        end=row.end_reason,
+        reassigned=row.reassigned,
+        refused_event=row.refused_event,
+        cap=Cap(row.cap_count, row.cap_period, row.cap_used, row.cap_used_in),
+    )
+
+
+_UNKNOWN = Wish()
+
+
+def _invalid(field: str, problem: str) -> RegistryError:
+    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

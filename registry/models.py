@@ -1,0 +1,526 @@
+"""The tables: typed models, constraints and indexes. No queries and no rendering."""
+
+import os
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    TypeDecorator,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from uuid_utils.compat import uuid7
+
+from registry.consent import Basis, Channel, End, MessageClass, Reason, Topic
+from registry.numbers import NumberKey, ResourceKind, SubscriberNumber
+from registry.policy import Period
+
+ANY = "any"
+"""What stands in a refusal's channel or topic when it covers all of them."""
+
+
+class OrganisationKind(StrEnum):
+    """What an organisation is to the registry."""
+
+    SENDER = "sender"
+    PROVIDER = "provider"
+    CARRIER = "carrier"
+    REGULATOR = "regulator"
+    OPERATOR = "operator"
+
+
+class Via(StrEnum):
+    """How a subscriber's wish reached the registry."""
+
+    HOTLINE = "hotline"
+    SMS = "sms"
+    STORE = "store"
+    SENDER = "sender"
+    PORTAL = "portal"
+
+
+class Method(StrEnum):
+    """How a consent was given to a sender."""
+
+    WEB_FORM = "web_form"
+    SMS_REPLY = "sms_reply"
+    VOICE_RECORDING = "voice_recording"
+    PAPER = "paper"
+    APP = "app"
+    REGISTRY = "registry"
+
+
+class Purpose(StrEnum):
+    """What a daily budget of distinct numbers is for."""
+
+    LOOKUP = "lookup"
+    ASSERTION = "assertion"
+
+
+class Notice(StrEnum):
+    """What a subscriber is told."""
+
+    CONSENT_ASSERTED = "consent_asserted"
+    REFUSAL_LIFTED = "refusal_lifted"
+
+
+class NumberToken(TypeDecorator[SubscriberNumber]):
+    """A subscriber's number, stored as its token under the key that the engine was given."""
+
+    impl = LargeBinary(16)
+    cache_ok = True
+
+    def process_bind_param(self, value: SubscriberNumber | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else number_key(dialect).token(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> SubscriberNumber | None:
+        return None if value is None else number_key(dialect).number(bytes(value))
+
+
+class Sealed(TypeDecorator[str]):
+    """Text that may name a person, stored encrypted."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else number_key(dialect).seal(value.encode(), os.urandom(12))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else number_key(dialect).unseal(bytes(value)).decode()
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time, always UTC; SQLite has no zones, so there it is stored without."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def number_key(dialect: Dialect) -> NumberKey:
+    """Return the number key of the engine that `dialect` belongs to (`database.py` sets it)."""
+    key = getattr(dialect, "number_key", None)
+    if not isinstance(key, NumberKey):
+        raise TypeError("this engine was given no number key")
+    return key
+
+
+def _words(words: type[StrEnum]) -> Enum:
+    """Return the column type for a vocabulary: its values as text, checked by the database."""
+    return Enum(
+        words,
+        native_enum=False,
+        create_constraint=False,
+        length=24,
+        values_callable=lambda enum: [word.value for word in enum],
+    )
+
+
+def _one_of(column: str, words: type[StrEnum], *more: str) -> CheckConstraint:
+    values = ", ".join(f"'{word}'" for word in [*words, *more])
+    return CheckConstraint(f"{column} IN ({values})", name=f"{column}_known")
+
+
+_VOCABULARIES: dict[Any, Enum] = {
+    words: _words(words)
+    for words in (
+        Basis, Channel, End, MessageClass, Method, Notice, OrganisationKind, Period, Purpose,
+        Reason, ResourceKind, Topic, Via,
+    )
+}  # fmt: skip
+
+EVENT_ID = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts rows up by itself only in a column that is called INTEGER."""
+
+
+class Base(DeclarativeBase):
+    """The declarative base; constraints are named, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {
+        datetime: Instant,
+        date: Date,
+        SubscriberNumber: NumberToken,
+        int: BigInteger,
+        str: String,
+        bytes: LargeBinary,
+        **_VOCABULARIES,
+    }
+
+
+class State(Base):
+    """What the registry must remember of itself: its key's check value, whether it is a demo."""
+
+    __tablename__ = "registry_state"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200))
+
+
+class Organisation(Base):
+    """A legal entity known to the registry."""
+
+    __tablename__ = "organisations"
+    __table_args__ = (_one_of("kind", OrganisationKind),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    kind: Mapped[OrganisationKind]
+    name: Mapped[str] = mapped_column(String(200))
+    uscc: Mapped[str] = mapped_column(String(18), unique=True)
+    contact_phone: Mapped[str] = mapped_column(String(20))
+    recorded_at: Mapped[datetime]
+    requests_per_second: Mapped[int | None]
+    lookup_numbers_per_day: Mapped[int | None]
+    assertion_numbers_per_day: Mapped[int | None]
+
+
+class Suspension(Base):
+    """The time during which an organisation may not send (R20)."""
+
+    __tablename__ = "suspensions"
+    __table_args__ = (
+        Index(
+            "uq_suspensions_open", "organisation_id", unique=True,
+            sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    reason: Mapped[str] = mapped_column(String(500))
+    starts_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    end_recorded_at: Mapped[datetime | None]
+
+
+class SenderNumber(Base):
+    """A number resource that an organisation holds, for some channels and usages (R12, R13)."""
+
+    __tablename__ = "sender_numbers"
+    __table_args__ = (
+        _one_of("kind", ResourceKind),
+        CheckConstraint("sms OR voice", name="has_channel"),
+        CheckConstraint("commercial OR service OR public", name="has_usage"),
+        CheckConstraint("held_until IS NULL OR held_until > held_from", name="dates_in_order"),
+        Index(
+            "uq_sender_numbers_held", "number", unique=True,
+            sqlite_where=text("released_at IS NULL"), postgresql_where=text("released_at IS NULL"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[str] = mapped_column(String(20), index=True)
+    kind: Mapped[ResourceKind]
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), index=True)
+    sms: Mapped[bool]
+    voice: Mapped[bool]
+    commercial: Mapped[bool]
+    service: Mapped[bool]
+    public: Mapped[bool]
+    held_from: Mapped[datetime]
+    held_until: Mapped[datetime | None]
+    recorded_at: Mapped[datetime]
+    released_at: Mapped[datetime | None]
+    release_recorded_at: Mapped[datetime | None]
+
+    holder: Mapped[Organisation] = relationship(lazy="raise")
+
+
+class ApiKey(Base):
+    """A key of an organisation; of its secret only the digest is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), index=True)
+    secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    scopes: Mapped[str] = mapped_column(String(200))
+    recorded_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class Evidence(Base):
+    """How a consent was given, and the text that was shown (R8)."""
+
+    __tablename__ = "evidence"
+    __table_args__ = (_one_of("method", Method),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    method: Mapped[Method]
+    notice_text: Mapped[str] = mapped_column(Sealed)
+    notice_version: Mapped[str | None] = mapped_column(String(100))
+    language: Mapped[str | None] = mapped_column(String(35))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    uri: Mapped[str | None] = mapped_column(Sealed)
+    recorded_at: Mapped[datetime]
+
+
+class Grant(Base):
+    """One act of consenting: its topics share evidence, end date and cap (R4)."""
+
+    __tablename__ = "grants"
+    __table_args__ = (
+        _one_of("basis", Basis),
+        _one_of("cap_period", Period),
+        CheckConstraint("cap_count > 0", name="cap_positive"),
+        CheckConstraint("cap_used BETWEEN 0 AND cap_count", name="cap_kept"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    evidence_id: Mapped[UUID] = mapped_column(ForeignKey("evidence.id"))
+    basis: Mapped[Basis]
+    granted_at: Mapped[datetime]
+    cap_count: Mapped[int] = mapped_column(Integer)
+    cap_period: Mapped[Period]
+    cap_used: Mapped[int] = mapped_column(Integer, default=0)
+    cap_used_in: Mapped[date | None]
+
+    evidence: Mapped[Evidence] = relationship(lazy="raise")
+
+
+class Consent(Base):
+    """The consent of one number to one sender, for one channel and topic.
+
+    `latest` marks, among the consents of one number, sender, channel and topic that ever had
+    effect, the one recorded last: it alone decides, so the active one is always it. A consent
+    without `effective_from` has no effect until the subscriber confirms it.
+    """
+
+    __tablename__ = "consents"
+    __table_args__ = (
+        _one_of("channel", Channel),
+        _one_of("topic", Topic),
+        _one_of("end_reason", End),
+        CheckConstraint("NOT latest OR effective_from IS NOT NULL", name="latest_effective"),
+        CheckConstraint(
+            "latest OR effective_from IS NULL OR ended_at IS NOT NULL"
+            " OR reassignment_id IS NOT NULL",
+            name="active_is_latest",
+        ),
+        CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"),
+        Index(
+            "uq_consents_latest", "number", "sender_id", "channel", "topic", unique=True,
+            sqlite_where=text("latest"), postgresql_where=text("latest"),
+        ),
+        Index(
+            "uq_consents_unconfirmed", "number", "sender_id", "channel", "topic", unique=True,
+            sqlite_where=text("effective_from IS NULL AND ended_at IS NULL"),
+            postgresql_where=text("effective_from IS NULL AND ended_at IS NULL"),
+        ),
+        Index("ix_consents_number", "number", "sender_id", "event_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber]
+    sender_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    channel: Mapped[Channel]
+    topic: Mapped[Topic]
+    grant_id: Mapped[UUID] = mapped_column(ForeignKey("grants.id"))
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    effective_from: Mapped[datetime | None]
+    valid_until: Mapped[datetime]
+    latest: Mapped[bool]
+    ended_at: Mapped[datetime | None]
+    end_recorded_at: Mapped[datetime | None]
+    end_reason: Mapped[End | None]
+    end_note: Mapped[str | None] = mapped_column(Sealed)
+    reassignment_id: Mapped[UUID | None] = mapped_column(ForeignKey("reassignments.id"))
+
+    grant: Mapped[Grant] = relationship(lazy="raise")
+    reassignment: Mapped["Reassignment | None"] = relationship(lazy="raise")
+
+
+class Refusal(Base):
+    """A subscriber's "no": for all, or for a channel, a topic, a sender."""
+
+    __tablename__ = "refusals"
+    __table_args__ = (
+        _one_of("channel", Channel, ANY),
+        _one_of("topic", Topic, ANY),
+        _one_of("via", Via),
+        _one_of("end_reason", End),
+        CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"),
+        Index(
+            "uq_refusals_standing", "number", "channel", "topic",
+            func.coalesce(text("sender_id"), text("'00000000-0000-0000-0000-000000000000'")),
+            unique=True,
+            sqlite_where=text("ended_at IS NULL AND reassignment_id IS NULL"),
+            postgresql_where=text("ended_at IS NULL AND reassignment_id IS NULL"),
+        ),
+        Index("ix_refusals_number", "number", "event_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber]
+    channel: Mapped[str] = mapped_column(String(24))
+    topic: Mapped[str] = mapped_column(String(24))
+    sender_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    via: Mapped[Via]
+    recorded_by: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    end_recorded_at: Mapped[datetime | None]
+    end_reason: Mapped[End | None]
+    reassignment_id: Mapped[UUID | None] = mapped_column(ForeignKey("reassignments.id"))
+
+
+class Reassignment(Base):
+    """The end of a tenure: the number went to another subscriber (R31)."""
+
+    __tablename__ = "reassignments"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber] = mapped_column(index=True)
+    reassigned_at: Mapped[datetime]
+    recorded_by: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    cancelled_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """One change. `payload` is its canonical bytes; `position` its place in the log."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("uq_events_position", "position", unique=True),
+        Index(
+            "ix_events_waiting", "id",
+            sqlite_where=text("position IS NULL"), postgresql_where=text("position IS NULL"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(EVENT_ID, Identity(), primary_key=True)
+    position: Mapped[int | None]
+    kind: Mapped[str] = mapped_column(String(40))
+    recorded_at: Mapped[datetime]
+    payload: Mapped[bytes]
+
+
+class EventOpening(Base):
+    """The personal part of an event, which can be erased: what the payload commits to."""
+
+    __tablename__ = "event_openings"
+
+    event_id: Mapped[int] = mapped_column(
+        EVENT_ID, ForeignKey("events.id"), primary_key=True, autoincrement=False
+    )
+    number: Mapped[SubscriberNumber] = mapped_column(index=True)
+    salt: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class Lookup(Base):
+    """The audit of one answer; a batch has an item for every number. By month on PostgreSQL."""
+
+    __tablename__ = "lookups"
+    __table_args__ = (
+        Index("ix_lookups_number", "number", "decided_at"),
+        {"postgresql_partition_by": "RANGE (decided_at)"},
+    )
+
+    decided_at: Mapped[datetime] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    item: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    asker_id: Mapped[UUID]
+    sender_id: Mapped[UUID | None]
+    sending_number: Mapped[str] = mapped_column(String(20))
+    number: Mapped[SubscriberNumber]
+    channel: Mapped[Channel]
+    message_class: Mapped[MessageClass]
+    topic: Mapped[Topic | None]
+    at: Mapped[datetime]
+    contact: Mapped[bool]
+    reason: Mapped[Reason]
+    position: Mapped[int]
+
+
+class AskedNumber(Base):
+    """A number that an organisation asked about or asserted on a day; the first time counts."""
+
+    __tablename__ = "asked_numbers"
+
+    organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    purpose: Mapped[Purpose] = mapped_column(primary_key=True)
+    number: Mapped[SubscriberNumber] = mapped_column(primary_key=True)
+
+
+class SpentBudget(Base):
+    """How many distinct numbers an organisation used up on a day."""
+
+    __tablename__ = "spent_budgets"
+
+    organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    purpose: Mapped[Purpose] = mapped_column(primary_key=True)
+    numbers: Mapped[int]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a write, sealed, to be given again to whoever repeats it."""
+
+    __tablename__ = "idempotency_keys"
+
+    organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    request_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    status: Mapped[int] = mapped_column(SmallInteger)
+    answer: Mapped[str] = mapped_column(Sealed)
+    recorded_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class OutboxItem(Base):
+    """A notice to a subscriber that waits to be sent; queued counts as told."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (_one_of("notice", Notice),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    notice: Mapped[Notice]
+    number: Mapped[SubscriberNumber] = mapped_column(index=True)
+    subject_id: Mapped[UUID]
+    recorded_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]

@@ -1,0 +1,296 @@
+"""Organisations, their suspensions, and the number resources they hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
+from stdnum.cn import uscc as uscc_numbers
+from stdnum.exceptions import ValidationError as UsccError
+from uuid_utils.compat import uuid7
+
+from registry import events
+from registry.consent import Channel, MessageClass
+from registry.errors import Kind, RegistryError
+from registry.models import Organisation, OrganisationKind, SenderNumber, Suspension
+from registry.numbers import SendingNumber
+
+PAGE = 100
+HOLDERS = {OrganisationKind.SENDER, OrganisationKind.PROVIDER}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an operator allows one organisation instead of the policy's values; None keeps them."""
+
+    requests_per_second: int | None = None
+    lookup_numbers_per_day: int | None = None
+    assertion_numbers_per_day: int | None = None
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a number resource may be used for, and when."""
+
+    channels: tuple[Channel, ...]
+    usages: tuple[MessageClass, ...]
+    held_from: datetime | None = None
+    held_until: datetime | None = None
+
+
+def check_uscc(text: str) -> str:
+    """Return a unified social credit code in its canonical form; raises when it is none."""
+    try:
+        return str(uscc_numbers.validate(text))
+    except UsccError:
+        raise _invalid("uscc", "is no valid unified social credit code") from None
+
+
+def register(
+    session: Session,
+    kind: OrganisationKind,
+    name: str,
+    uscc: str,
+    contact_phone: str,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+) -> Organisation:
+    """Make a legal entity known. Each has one code, so none comes back under another name (R6)."""
+    organisation = Organisation(
+        id=uuid7(),
+        kind=kind,
+        name=name,
+        uscc=check_uscc(uscc),
+        contact_phone=contact_phone,
+        recorded_at=now,
+    )
+    session.add(organisation)
+    _flush(session, "an organisation with this code is registered")
+    data = {"organisation": organisation.id, "kind": kind, "name": name, "uscc": organisation.uscc}
+    events.record(session, "organisation_registered", now, actor_id, data)
+    return organisation
+
+
+def find(session: Session, organisation_id: UUID) -> Organisation:
+    """Return an organisation or raise `NOT_FOUND`."""
+    organisation = session.get(Organisation, organisation_id)
+    if organisation is None:
+        raise RegistryError(Kind.NOT_FOUND, "there is no such organisation")
+    return organisation
+
+
+def page(session: Session, after: UUID | None) -> Sequence[Organisation]:
+    """Return up to `PAGE` organisations in the order of their registration."""
+    query = select(Organisation).order_by(Organisation.id).limit(PAGE)
+    if after is not None:
+        query = query.where(Organisation.id > after)
+    return session.scalars(query).all()
+
+
+def limit(
+    session: Session, organisation_id: UUID, limits: Limits, *, actor_id: UUID | None, now: datetime
+) -> Organisation:
+    """Set what an organisation may ask for a second and a day."""
+    organisation = find(session, organisation_id)
+    for name, value in vars(limits).items():
+        setattr(organisation, name, value)
+    data = {"organisation": organisation.id, **vars(limits)}
+    events.record(session, "organisation_limited", now, actor_id, data)
+    session.flush()
+    return organisation
+
+
+def suspension(session: Session, organisation_id: UUID) -> Suspension | None:
+    """Return the suspension that stands, if one does."""
+    return session.scalar(
+        select(Suspension).where(
+            Suspension.organisation_id == organisation_id, Suspension.ended_at.is_(None)
+        )
+    )
+
+
+def suspend(
+    session: Session, organisation_id: UUID, reason: str, *, actor_id: UUID | None, now: datetime
+) -> Organisation:
+    """Stop an organisation's commercial contacts and writes, for a recorded reason (R20)."""
+    organisation = find(session, organisation_id)
+    row = Suspension(
+        id=uuid7(),
+        organisation_id=organisation.id,
+        reason=reason,
+        starts_at=now,
+        recorded_at=now,
+    )
+    session.add(row)
+    _flush(session, "this organisation is suspended already")
+    data = {"organisation": organisation.id, "suspension": row.id, "reason": reason}
+    events.record(session, "organisation_suspended", now, actor_id, data)
+    return organisation
+
+
+def reinstate(
+    session: Session, organisation_id: UUID, *, actor_id: UUID | None, now: datetime
+) -> Organisation:
+    """End the suspension that stands."""
+    organisation = find(session, organisation_id)
+    row = suspension(session, organisation_id)
+    if row is None:
+        raise RegistryError(Kind.CONFLICT, "this organisation is not suspended")
+    row.ended_at = row.end_recorded_at = now
+    data = {"organisation": organisation.id, "suspension": row.id}
+    events.record(session, "organisation_reinstated", now, actor_id, data)
+    session.flush()
+    return organisation
+
+
+def hold(
+    session: Session,
+    organisation_id: UUID,
+    number: SendingNumber,
+    holding: Holding,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+) -> SenderNumber:
+    """Record who holds a number resource, for which channels and usages (R12, R13).
+
+    Nobody gets a number that another holds, nor one that begins with, or is the beginning of,
+    a number of another: what is beneath a number belongs to its holder.
+    """
+    organisation = find(session, organisation_id)
+    if organisation.kind not in HOLDERS:
+        raise RegistryError(Kind.CONFLICT, "only senders and providers hold sending numbers")
+    held_from = holding.held_from or now
+    if holding.held_until is not None and holding.held_until <= held_from:
+        raise _invalid("held_until", "lies before held_from")
+    _release_lapsed(session, number, actor_id, now)
+    if _in_the_way(session, organisation_id, number):
+        raise RegistryError(Kind.CONFLICT, "this number is held, or part of one that is held")
+    row = SenderNumber(
+        id=uuid7(),
+        number=number.text,
+        kind=number.kind,
+        holder=organisation,
+        **{channel: channel in holding.channels for channel in Channel},
+        **{usage: usage in holding.usages for usage in MessageClass},
+        held_from=held_from,
+        held_until=holding.held_until,
+        recorded_at=now,
+    )
+    session.add(row)
+    _flush(session, "this number is held")
+    data = {
+        "holding": row.id,
+        "number": number.text,
+        "holder": organisation_id,
+        "channels": sorted(holding.channels),
+        "usages": sorted(holding.usages),
+        "held_from": held_from,
+        "held_until": holding.held_until,
+    }
+    events.record(session, "sending_number_held", now, actor_id, data)
+    return row
+
+
+def _release_lapsed(
+    session: Session, number: SendingNumber, actor_id: UUID | None, now: datetime
+) -> None:
+    """End the holding of exactly this number when its dates have passed."""
+    row = _held(session, number.text)
+    if row is not None and row.held_until is not None and row.held_until <= now:
+        _release(session, row, row.held_until, actor_id, now)
+
+
+def _in_the_way(session: Session, organisation_id: UUID, number: SendingNumber) -> bool:
+    above_or_same = SenderNumber.number.in_(number.holdings)
+    beneath = SenderNumber.number.startswith(number.text, autoescape=True)
+    others = select(SenderNumber.id).where(
+        SenderNumber.released_at.is_(None),
+        or_(
+            SenderNumber.number == number.text,
+            (SenderNumber.organisation_id != organisation_id)
+            & (or_(above_or_same, beneath) if number.extendable else above_or_same),
+        ),
+    )
+    return session.scalar(others.limit(1)) is not None
+
+
+def _held(session: Session, number: str) -> SenderNumber | None:
+    return session.scalar(
+        select(SenderNumber)
+        .options(joinedload(SenderNumber.holder))
+        .where(SenderNumber.number == number, SenderNumber.released_at.is_(None))
+    )
+
+
+def release(
+    session: Session,
+    organisation_id: UUID,
+    number: SendingNumber,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+) -> SenderNumber:
+    """End an organisation's holding of a number."""
+    row = _held(session, number.text)
+    if row is None or row.organisation_id != organisation_id:
+        raise RegistryError(Kind.NOT_FOUND, "this organisation does not hold this number")
+    _release(session, row, now, actor_id, now)
+    return row
+
+
+def _release(
+    session: Session,
+    row: SenderNumber,
+    released_at: datetime,
+    actor_id: UUID | None,
+    now: datetime,
+) -> None:
+    row.released_at = released_at
+    row.release_recorded_at = now
+    data = {"holding": row.id, "number": row.number, "released_at": released_at}
+    events.record(session, "sending_number_released", now, actor_id, data)
+    session.flush()
+
+
+def holder(session: Session, number: SendingNumber, now: datetime) -> SenderNumber:
+    """Return the longest holding that covers a sending number today, with its holder."""
+    rows = session.scalars(
+        select(SenderNumber)
+        .options(joinedload(SenderNumber.holder))
+        .where(
+            SenderNumber.number.in_(number.holdings),
+            SenderNumber.released_at.is_(None),
+            SenderNumber.held_from <= now,
+            or_(SenderNumber.held_until.is_(None), SenderNumber.held_until > now),
+        )
+    ).all()
+    if not rows:
+        raise RegistryError(Kind.NOT_FOUND, "nobody holds this number")
+    return max(rows, key=lambda row: len(row.number))
+
+
+def holdings(session: Session, organisation_id: UUID) -> Sequence[SenderNumber]:
+    """Return the numbers that an organisation holds."""
+    return session.scalars(
+        select(SenderNumber)
+        .options(joinedload(SenderNumber.holder))
+        .where(SenderNumber.organisation_id == organisation_id, SenderNumber.released_at.is_(None))
+        .order_by(SenderNumber.number)
+    ).all()
+
+
+def _flush(session: Session, conflict: str) -> None:
+    """Flush, and say a broken uniqueness in the words of the asker."""
+    try:
+        session.flush()
+    except IntegrityError:
+        raise RegistryError(Kind.CONFLICT, conflict) from None
+
+
+def _invalid(field: str, problem: str) -> RegistryError:
+    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

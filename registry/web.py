@@ -1,0 +1,307 @@
+"""What every route needs: strict JSON, keys and scopes, transactions, problem documents."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn, cast
+
+from flask import Flask, Response, current_app, g, jsonify, request
+from flask_smorest import Api, Blueprint
+from marshmallow import ValidationError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import InternalServerError as UnhandledError
+
+from registry import access, idempotency
+from registry.access import Caller, Scope
+from registry.audit import Recorder
+from registry.budgets import RequestLimiter
+from registry.errors import Kind, RegistryError
+from registry.numbers import hide_numbers
+from registry.runtime import Registry
+from registry.schemas import ProblemSchema, problem_type
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 2 * 1024 * 1024
+PROBLEM = "application/problem+json"
+PUBLIC = "public"
+"""The scope of routes that anybody may use."""
+
+STATUS = {
+    Kind.MALFORMED: 400,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.SCOPE_MISSING: 403,
+    Kind.ORGANISATION_SUSPENDED: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.METHOD_NOT_ALLOWED: 405,
+    Kind.CONFLICT: 409,
+    Kind.IN_PROGRESS: 409,
+    Kind.TOO_LARGE: 413,
+    Kind.UNSUPPORTED_MEDIA_TYPE: 415,
+    Kind.INVALID: 422,
+    Kind.INVALID_NUMBER: 422,
+    Kind.KEY_REUSED: 422,
+    Kind.RATE_LIMITED: 429,
+    Kind.BUDGET_EXHAUSTED: 429,
+    Kind.INTERNAL: 500,
+    Kind.UNAVAILABLE: 503,
+}
+"""The one place where kinds of errors meet HTTP."""
+
+KINDS = {
+    400: Kind.MALFORMED,
+    404: Kind.NOT_FOUND,
+    405: Kind.METHOD_NOT_ALLOWED,
+    413: Kind.TOO_LARGE,
+    415: Kind.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+class _Parser(FlaskParser):
+    """Reads bodies strictly; what a schema refuses becomes a problem document."""
+
+    def load_json(self, req: Any, schema: Any) -> Any:
+        return read_json()
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        messages = cast("dict[str, Any]", error.messages)
+        [fields] = messages.values()
+        if not isinstance(fields, dict):
+            fields = {"body": fields}
+        named = {hide_numbers(str(name)): problem for name, problem in fields.items()}
+        raise RegistryError(
+            Kind.INVALID, f"wrong fields: {', '.join(sorted(named))}"[:500], fields=named
+        )
+
+
+class App(Flask):
+    """A Flask app whose failures are logged once, by `handle_errors`, without their path."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Leave it to the error handler: a path may hold a number."""
+
+
+class ApiBlueprint(Blueprint):  # type: ignore[misc]
+    """A blueprint whose arguments are read by the strict parser."""
+
+    ARGUMENTS_PARSER = _Parser()
+
+
+class OpenApi(Api):  # type: ignore[misc]
+    """The OpenAPI document; errors are answered by `handle_errors` instead."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+
+def read_json() -> Any:
+    """Return the body as JSON. Duplicate names, NaN and endless nesting are refused."""
+    if request.mimetype != "application/json":
+        raise RegistryError(Kind.UNSUPPORTED_MEDIA_TYPE, "the body is application/json")
+    try:
+        return json.loads(
+            request.get_data().decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError):
+        raise RegistryError(Kind.MALFORMED, "the body is not proper JSON") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("no number")
+
+
+def registry() -> Registry:
+    """Return the open registry of this app."""
+    return cast("Registry", current_app.extensions["registry"])
+
+
+def recorder() -> Recorder:
+    """Return the writer of audits of this app."""
+    return cast("Recorder", current_app.extensions["recorder"])
+
+
+def limiter() -> RequestLimiter:
+    """Return the counter of requests of this app."""
+    return cast("RequestLimiter", current_app.extensions["limiter"])
+
+
+def caller() -> Caller:
+    """Return whose key came with the request."""
+    return cast("Caller", g.caller)
+
+
+type_of_view = Callable[..., Any]
+
+
+def requires(*scopes: Scope, suspended: bool = False) -> Callable[[type_of_view], type_of_view]:
+    """Let only keys with one of the scopes use a view.
+
+    A suspended organisation may use it only where `suspended` says so.
+    """
+
+    def decorate(view: type_of_view) -> type_of_view:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            g.caller = _authenticate()
+            if not g.caller.scopes & set(scopes):
+                needed = " or ".join(scopes)
+                raise RegistryError(Kind.SCOPE_MISSING, f"this key has no scope {needed}")
+            if g.caller.suspended and not suspended:
+                raise RegistryError(
+                    Kind.ORGANISATION_SUSPENDED, "a suspended organisation changes nothing"
+                )
+            return view(*args, **kwargs)
+
+        checked.scopes = scopes  # type: ignore[attr-defined]
+        return _document(checked, ", ".join(scopes), security=[{"key": []}])
+
+    return decorate
+
+
+def public(view: type_of_view) -> type_of_view:
+    """Let anybody use a view, within the limit of an address."""
+
+    @wraps(view)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        per_second = registry().policy.limits.public_requests_per_second
+        limiter().hit(request.remote_addr or "", per_second)
+        return view(*args, **kwargs)
+
+    limited.scopes = (PUBLIC,)  # type: ignore[attr-defined]
+    return _document(limited, PUBLIC, security=[])
+
+
+def _document(view: type_of_view, scope: str, security: list[Any]) -> type_of_view:
+    problems = {
+        str(status): {
+            "description": ", ".join(kind for kind in Kind if STATUS[kind] == status),
+            "content": {PROBLEM: {"schema": ProblemSchema}},
+        }
+        for status in sorted(set(STATUS.values()) - {405, 500})
+    }
+    described = Blueprint.doc(**{"security": security, "x-scope": scope, "responses": problems})
+    return cast("type_of_view", described(view))
+
+
+def _authenticate() -> Caller:
+    kind, _, key = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        key = ""
+    now = registry().clock()
+    with registry().database.read() as connection:
+        found = access.authenticate(connection, key.strip(), now)
+    per_second, _budgets = found.limits(registry().policy.limits)
+    limiter().hit(str(found.organisation_id), per_second)
+    recorder().key_used(found.key_id, now)
+    return found
+
+
+def commit(
+    act: Callable[[Session], dict[str, Any]],
+    status: int = 200,
+    replayed: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body,
+) -> Response:
+    """Do `act` in a transaction and answer with its body once that is committed.
+
+    With an `Idempotency-Key` a repetition gets the first answer, made by `replayed`.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
+        raise RegistryError(Kind.INVALID, "an Idempotency-Key has 1 to 255 visible characters")
+    with registry().database.write() as session:
+        if key is None:
+            body = act(session)
+        else:
+            status, body = idempotency.once(
+                session,
+                caller().organisation_id,
+                key,
+                _request_digest(),
+                now=registry().clock(),
+                act=lambda: (status, act(session)),
+                replayed=replayed,
+            )
+    response = jsonify(body)
+    response.status_code = status
+    return response
+
+
+def _request_digest() -> bytes:
+    """Return what tells one request from another, without a way back to what is in it."""
+    what = f"{request.method} {request.path}\n".encode()
+    return registry().database.key.digest(what + request.get_data())
+
+
+def handle_errors(app: Flask) -> None:
+    """Answer every error of an app with a problem document."""
+    app.register_error_handler(RegistryError, _problem)
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(SQLAlchemyError, _database_problem)
+
+
+def _problem(error: RegistryError) -> Response:
+    body = {
+        "type": problem_type(error.kind),
+        "title": error.kind.replace("_", " ").capitalize(),
+        "status": STATUS[error.kind],
+        "detail": error.detail,
+    }
+    if error.fields:
+        body["errors"] = error.fields
+    response = current_app.response_class(
+        json.dumps(body), status=STATUS[error.kind], content_type=PROBLEM
+    )
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if error.kind is Kind.UNAUTHENTICATED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.kind is Kind.TOO_LARGE:
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _http_problem(error: HTTPException) -> Any:
+    if error.code is None or error.code < 400:
+        return error
+    if isinstance(error, UnhandledError):
+        cause = error.original_exception or error
+        log.error("unhandled %s", type(cause).__name__, exc_info=cause)
+        return _problem(RegistryError(Kind.INTERNAL, "the registry failed; nothing was changed"))
+    if isinstance(error, RequestEntityTooLarge):
+        return _problem(RegistryError(Kind.TOO_LARGE, f"a body has {LARGEST_BODY} bytes at most"))
+    kind = KINDS.get(error.code, Kind.MALFORMED)
+    response = _problem(RegistryError(kind, error.name))
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _database_problem(error: SQLAlchemyError) -> Response:
+    """A database that does not answer, or not in time, is no verdict and no success."""
+    if isinstance(error, OperationalError | PoolTimeout) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        log.warning("database unavailable: %s", type(error).__name__)
+        return _problem(
+            RegistryError(Kind.UNAVAILABLE, "the database does not answer", retry_after=2)
+        )
+    log.error("database failed: %s", type(error).__name__, exc_info=error)
+    return _problem(RegistryError(Kind.INTERNAL, "the registry failed; nothing was changed"))

@@ -1,0 +1,168 @@
+"""Fixtures: both databases, a registry with a clock of its own, and a world to ask about."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import URL
+
+from registry import create_app, database, policy
+from registry.config import Settings
+from registry.database import Database
+from registry.models import Base
+from registry.numbers import NumberKey
+from registry.receipts import Signer, create_key_file
+from registry.runtime import Registry
+from tests.factories import Client, Clock, World, make_world
+from tests.postgres import PostgresServer
+
+URL_VARIABLE = "REGISTRY_TEST_DATABASE_URL"
+SERVER = pytest.StashKey[PostgresServer]()
+KEY = NumberKey(bytes(range(32)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start PostgreSQL once, before the test processes, unless one was given."""
+    if hasattr(config, "workerinput") or os.environ.get(URL_VARIABLE):
+        return
+    server = config.stash[SERVER] = PostgresServer()
+    server.start()
+    os.environ[URL_VARIABLE] = server.url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    server = config.stash.get(SERVER, None)
+    if server is not None:
+        server.remove()
+        del os.environ[URL_VARIABLE]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which PostgreSQL the tests use."""
+    server = config.stash.get(SERVER, None)
+    if server is not None:
+        return f"PostgreSQL: {server.version}, started for these tests"
+    given = make_url(os.environ[URL_VARIABLE])
+    return f"PostgreSQL: {given.host}:{given.port}, from {URL_VARIABLE}"
+
+
+class TemporaryDatabase:
+    """A database that is dropped in the end."""
+
+    def __init__(self) -> None:
+        self.server = make_url(os.environ[URL_VARIABLE]).set(drivername="postgresql+psycopg")
+        self.name = f"registry_test_{uuid4().hex}"
+
+    def __enter__(self) -> URL:
+        self._do(f"CREATE DATABASE {self.name}")
+        return self.server.set(drivername="postgresql", database=self.name)
+
+    def __exit__(self, *_: object) -> None:
+        self._do(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def _do(self, statement: str) -> None:
+        engine = create_engine(self.server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+
+@pytest.fixture
+def new_postgresql() -> Iterator[URL]:
+    """Lend an empty PostgreSQL database to one test."""
+    with TemporaryDatabase() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql() -> Iterator[URL]:
+    """Lend a PostgreSQL database with the schema; tests empty its tables before they begin."""
+    with TemporaryDatabase() as url:
+        database.upgrade(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lend a SQLite file with the schema, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "registry.db"
+    database.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of an empty registry, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        path = tmp_path / "registry.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        return f"sqlite:///{path}"
+    address: URL = request.getfixturevalue("migrated_postgresql")
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    engine = create_engine(address.set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    engine.dispose()
+    return address.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def db(url: str) -> Iterator[Database]:
+    """Return an open, empty database."""
+    opened = Database(url, KEY, pool_size=20)
+    with closing(opened):
+        with opened.write() as session:
+            database.claim_key(session, KEY)
+        yield opened
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands at 10:00 in China until it is told otherwise."""
+    return Clock()
+
+
+@pytest.fixture
+def registry(db: Database, clock: Clock, tmp_path: Path) -> Registry:
+    """Return a registry over the database, with generous limits and a signing key."""
+    keys = tmp_path / "signing.json"
+    create_key_file(keys)
+    rules = policy.load()
+    limits = replace(
+        rules.limits, requests_per_second=1_000_000, public_requests_per_second=1_000_000
+    )
+    return Registry(
+        settings=Settings(tmp_path, signing_key_file=keys, workers=1),
+        policy=replace(rules, limits=limits),
+        database=db,
+        signer=Signer.load(keys),
+        demo=False,
+        clock=clock,
+    )
+
+
+@pytest.fixture
+def world(registry: Registry) -> World:
+    """Return organisations with sending numbers and keys: see factories.World."""
+    return make_world(registry)
+
+
+@pytest.fixture
+def app(registry: Registry) -> Iterator[Flask]:
+    """Return the web application."""
+    made = create_app(registry)
+    yield made
+    made.extensions["recorder"].close()
+
+
+@pytest.fixture
+def client(app: Flask, world: World) -> Client:
+    """Return a client that speaks for the world's organisations."""
+    return Client(app, world)

@@ -1,0 +1,295 @@
+"""Plain functions that make what tests need, with defaults for all that does not matter."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from flask import Flask
+from sqlalchemy.orm import Session
+from stdnum.cn import uscc
+from werkzeug.test import TestResponse
+
+from registry import access, ledger, lookup, senders
+from registry.consent import Basis, Channel, MessageClass, Topic
+from registry.ledger import CapTerms, Claim, EvidenceClaim
+from registry.lookup import Asker, Question, Verdict
+from registry.models import Consent, Method, Organisation, OrganisationKind, Refusal, Via
+from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
+from registry.policy import Period
+from registry.runtime import Registry
+
+T = TypeVar("T")
+
+START = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
+"""10:00 in China: contacts are allowed."""
+SMS_PORT = "10690001234"
+VOICE_LINE = "95013"
+SERVICE_PORT = "10650009999"
+OTHER_PORT = "10690005678"
+
+
+@dataclass
+class Clock:
+    """A clock that moves only when it is told to."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, **span: float) -> datetime:
+        """Let time pass, in the words of `timedelta`."""
+        self.now += timedelta(**span)
+        return self.now
+
+
+@dataclass
+class World:
+    """A registry's organisations, their keys, and ways to act as they do."""
+
+    registry: Registry
+    operator: Organisation
+    sender: Organisation
+    other_sender: Organisation
+    carrier: Organisation
+    other_carrier: Organisation
+    regulator: Organisation
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def grant(
+        self,
+        number: SubscriberNumber | None = None,
+        *,
+        sender: Organisation | None = None,
+        basis: Basis = Basis.ASSERTED,
+        **terms: Any,
+    ) -> list[Consent]:
+        """Record a consent, by default asserted by `sender` for SMS about retail."""
+        holder = sender or self.sender
+        return self.do(
+            lambda session: ledger.grant(
+                session,
+                make_claim(number, now=self.registry.clock(), **terms),
+                sender_id=holder.id,
+                actor_id=holder.id,
+                basis=basis,
+                policy=self.registry.policy,
+                clock=self.registry.clock,
+            )
+        )
+
+    def withdraw(self, consent: Consent, *, by_subscriber: bool = True) -> Consent:
+        """Withdraw a consent."""
+        return self.do(
+            lambda session: ledger.withdraw(
+                session,
+                consent.id,
+                sender_id=consent.sender_id,
+                by_subscriber=by_subscriber,
+                note=None,
+                clock=self.registry.clock,
+            )
+        )
+
+    def refuse(
+        self, number: SubscriberNumber | None = None, scope: ledger.Scope | None = None
+    ) -> Refusal:
+        """Refuse, by default everything, through the carrier's hotline."""
+        return self.do(
+            lambda session: ledger.refuse(
+                session,
+                number or make_number(),
+                scope or ledger.Scope(),
+                via=Via.HOTLINE,
+                recorded_by=self.carrier.id,
+                clock=self.registry.clock,
+            )
+        )
+
+    def verdict(self, number: SubscriberNumber | None = None, **question: Any) -> Verdict:
+        """Ask as the carrier, which may ask about every sending number."""
+        asker = Asker(self.carrier.id, self.carrier.kind)
+        with self.registry.database.read() as connection:
+            answer = lookup.answer(
+                connection,
+                question.pop("asker", asker),
+                make_question(number, at=question.pop("at", self.registry.clock()), **question),
+                now=self.registry.clock(),
+                policy=self.registry.policy,
+            )
+        return answer.verdicts[0]
+
+    def do(self, act: Callable[[Session], T]) -> T:
+        """Do something in a transaction."""
+        with self.registry.database.write() as session:
+            return act(session)
+
+
+def make_number(index: int = 0) -> SubscriberNumber:
+    """Return one of many mobile numbers."""
+    return parse_subscriber(f"138{index:08d}")
+
+
+def make_claim(
+    number: SubscriberNumber | None = None,
+    *,
+    now: datetime = START,
+    channel: Channel = Channel.SMS,
+    topics: tuple[Topic, ...] = (Topic.RETAIL,),
+    granted_at: datetime | None = None,
+    valid_until: datetime | None = None,
+    cap: CapTerms | None = None,
+) -> Claim:
+    return Claim(
+        number=number or make_number(),
+        channel=channel,
+        topics=topics,
+        granted_at=granted_at or now,
+        valid_until=valid_until or now + timedelta(days=90),
+        cap=cap or CapTerms(10, Period.DAY),
+        evidence=EvidenceClaim(Method.WEB_FORM, "I agree to ten messages a day."),
+    )
+
+
+def make_question(
+    number: SubscriberNumber | None = None,
+    *,
+    at: datetime = START,
+    sending: str = SMS_PORT,
+    channel: Channel = Channel.SMS,
+    message_class: MessageClass = MessageClass.COMMERCIAL,
+    topic: Topic | None = Topic.RETAIL,
+) -> Question:
+    return Question(
+        sending=parse_sending(sending),
+        numbers=[number or make_number()],
+        channel=channel,
+        message_class=message_class,
+        topic=topic,
+        at=at,
+    )
+
+
+def make_organisation(
+    session: Session, kind: OrganisationKind, index: int, now: datetime = START
+) -> Organisation:
+    return senders.register(
+        session, kind, f"{kind} {index}", make_uscc(index), "4001234567", actor_id=None, now=now
+    )
+
+
+def make_uscc(index: int) -> str:
+    """Return a valid unified social credit code."""
+    body = f"91110000{index:09d}"
+    return body + str(uscc.calc_check_digit(body))
+
+
+def make_world(registry: Registry) -> World:
+    kinds = {
+        "operator": OrganisationKind.OPERATOR,
+        "sender": OrganisationKind.SENDER,
+        "other_sender": OrganisationKind.SENDER,
+        "carrier": OrganisationKind.CARRIER,
+        "other_carrier": OrganisationKind.CARRIER,
+        "regulator": OrganisationKind.REGULATOR,
+    }
+    now = registry.clock()
+    with registry.database.write() as session:
+        people = {
+            name: make_organisation(session, kind, index, now)
+            for index, (name, kind) in enumerate(kinds.items())
+        }
+        world = World(registry, **people)
+        for holder, number, channel, usage in (
+            (world.sender, SMS_PORT, Channel.SMS, MessageClass.COMMERCIAL),
+            (world.sender, VOICE_LINE, Channel.VOICE, MessageClass.COMMERCIAL),
+            (world.sender, SERVICE_PORT, Channel.SMS, MessageClass.SERVICE),
+            (world.other_sender, OTHER_PORT, Channel.SMS, MessageClass.COMMERCIAL),
+        ):
+            senders.hold(
+                session,
+                holder.id,
+                parse_sending(number),
+                senders.Holding((channel,), (usage,)),
+                actor_id=None,
+                now=now,
+            )
+        for name, organisation in people.items():
+            scopes = access.SCOPES[organisation.kind]
+            _key, world.keys[name] = access.issue(
+                session, organisation, scopes, None, actor_id=None, now=now
+            )
+    return world
+
+
+@dataclass
+class Client:
+    """Speaks HTTP with the app as one of the world's organisations."""
+
+    app: Flask
+    world: World
+
+    def post(self, path: str, body: object = None, *, who: str | None = None, **more: Any) -> Any:
+        """Post JSON, as `who`; bytes go as they are."""
+        return self.call("POST", path, body, who=who, **more)
+
+    def get(self, path: str, *, who: str | None = None) -> TestResponse:
+        return self.call("GET", path, who=who)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        who: str | None = None,
+        key: str | None = None,
+        idempotency_key: str | None = None,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> TestResponse:
+        sent = dict(headers or {})
+        if who is not None:
+            key = self.world.keys[who]
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        if idempotency_key is not None:
+            sent["Idempotency-Key"] = idempotency_key
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        return self.app.test_client().open(
+            path,
+            method=method,
+            data=data,
+            headers=sent,
+            content_type=content_type if data is not None else None,
+        )
+
+    def lookup(self, number: str = "13800000000", *, who: str = "sender", **question: Any) -> Any:
+        """Look one number up, by default for an SMS about retail."""
+        body = {"from": SMS_PORT, "to": number, "channel": "sms", "topic": "retail", **question}
+        return self.post(
+            "/v1/lookups",
+            body,
+            who=who,
+            idempotency_key=uuid4().hex if question.get("contact") else None,
+        )
+
+    def consent(self, number: str = "13800000000", *, who: str = "sender", **claim: Any) -> Any:
+        """Record a consent to SMS about retail."""
+        return self.post("/v1/consents", consent_body(number, **claim), who=who)
+
+
+def consent_body(number: str = "13800000000", **claim: Any) -> dict[str, Any]:
+    return {
+        "number": number,
+        "channel": "sms",
+        "topics": ["retail"],
+        "granted_at": START.isoformat(),
+        "valid_until": (START + timedelta(days=90)).isoformat(),
+        "cap": {"count": 10, "period": "day"},
+        "evidence": {"method": "web_form", "notice_text": "I agree to ten messages a day."},
+        **claim,
+    }
