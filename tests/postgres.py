@@ -49,13 +49,14 @@ class PostgresServer:
             "max_connections": 200,
         }
         options = [f"-c{name}={value}" for name, value in settings.items()]
-        self._process = subprocess.Popen(
-            [self.binaries / "postgres", "-D", self.folder / "data", *options],
-            user=self.user,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "log").open("ab"),
-            env=_environment(),
-        )
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.binaries / "postgres", "-D", self.folder / "data", *options],
+                user=self.user,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=_environment(),
+            )
         self._run("pg_isready", "-h", "127.0.0.1", "-p", str(self.port), retries=100)
 
     def stop(self) -> None:
