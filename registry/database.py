@@ -159,7 +159,7 @@ def lock_number(session: Session, number: SubscriberNumber) -> None:
 
 def upgrade(url: URL | str, revision: str = "head") -> None:
     """Bring the schema to a revision, by default to the newest."""
-    command.upgrade(_alembic(url), revision)
+    command.upgrade(alembic_config(url), revision)
 
 
 def revisions(connection: Connection) -> tuple[str | None, str | None]:
@@ -168,7 +168,8 @@ def revisions(connection: Connection) -> tuple[str | None, str | None]:
     return MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
 
 
-def _alembic(url: URL | str) -> Config:
+def alembic_config(url: URL | str) -> Config:
+    """Return what Alembic needs to work on a database."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = make_url(url)

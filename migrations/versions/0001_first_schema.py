@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "method IN ('web_form', 'sms_reply', 'voice_recording', 'paper', 'app', 'registry')",
-            name="ck_evidence_method_known",
+            name="method_known",
         ),
         sa.PrimaryKeyConstraint("id", name="pk_evidence"),
     )
@@ -100,7 +100,7 @@ def upgrade() -> None:
         sa.Column("assertion_numbers_per_day", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "kind IN ('sender', 'provider', 'carrier', 'regulator', 'operator')",
-            name="ck_organisations_kind_known",
+            name="kind_known",
         ),
         sa.PrimaryKeyConstraint("id", name="pk_organisations"),
         sa.UniqueConstraint("uscc", name="uq_organisations_uscc"),
@@ -114,7 +114,7 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "notice IN ('consent_asserted', 'refusal_lifted')", name="ck_outbox_notice_known"
+            "notice IN ('consent_asserted', 'refusal_lifted')", name="notice_known"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
     )
@@ -168,12 +168,12 @@ def upgrade() -> None:
         sa.Column("cap_period", sa.String(24), nullable=False),
         sa.Column("cap_used", sa.Integer(), nullable=False),
         sa.Column("cap_used_in", sa.Date(), nullable=True),
-        sa.CheckConstraint("basis IN ('confirmed', 'asserted')", name="ck_grants_basis_known"),
+        sa.CheckConstraint("basis IN ('confirmed', 'asserted')", name="basis_known"),
         sa.CheckConstraint(
-            "cap_period IN ('day', 'week', 'month')", name="ck_grants_cap_period_known"
+            "cap_period IN ('day', 'week', 'month')", name="cap_period_known"
         ),
-        sa.CheckConstraint("cap_count > 0", name="ck_grants_cap_positive"),
-        sa.CheckConstraint("cap_used BETWEEN 0 AND cap_count", name="ck_grants_cap_kept"),
+        sa.CheckConstraint("cap_count > 0", name="cap_positive"),
+        sa.CheckConstraint("cap_used BETWEEN 0 AND cap_count", name="cap_kept"),
         sa.ForeignKeyConstraint(["evidence_id"], ["evidence.id"], name="fk_grants_evidence_id"),
         sa.PrimaryKeyConstraint("id", name="pk_grants"),
     )
@@ -210,13 +210,13 @@ def upgrade() -> None:
         sa.Column("release_recorded_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "kind IN ('port', '95', '96', '950', '400', 'landline', 'mobile')",
-            name="ck_sender_numbers_kind_known",
+            name="kind_known",
         ),
-        sa.CheckConstraint("commercial OR service OR public", name="ck_sender_numbers_has_usage"),
+        sa.CheckConstraint("commercial OR service OR public", name="has_usage"),
         sa.CheckConstraint(
-            "held_until IS NULL OR held_until > held_from", name="ck_sender_numbers_dates_in_order"
+            "held_until IS NULL OR held_until > held_from", name="dates_in_order"
         ),
-        sa.CheckConstraint("sms OR voice", name="ck_sender_numbers_has_channel"),
+        sa.CheckConstraint("sms OR voice", name="has_channel"),
         sa.ForeignKeyConstraint(
             ["organisation_id"], ["organisations.id"], name="fk_sender_numbers_organisation_id"
         ),
@@ -274,24 +274,24 @@ def upgrade() -> None:
         sa.Column("end_reason", sa.String(24), nullable=True),
         sa.Column("end_note", sa.LargeBinary(), nullable=True),
         sa.Column("reassignment_id", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("channel IN ('sms', 'voice')", name="ck_consents_channel_known"),
+        sa.CheckConstraint("channel IN ('sms', 'voice')", name="channel_known"),
         sa.CheckConstraint(
             "end_reason IN ('withdrawn', 'superseded', 'voided', 'lifted')",
-            name="ck_consents_end_reason_known",
+            name="end_reason_known",
         ),
         sa.CheckConstraint(
             "topic IN ('loans', 'insurance', 'securities', 'real_estate', 'education', 'retail', 'travel', 'health', 'telecom', 'games', 'recruitment', 'other')",
-            name="ck_consents_topic_known",
+            name="topic_known",
         ),
         sa.CheckConstraint(
-            "(ended_at IS NULL) = (end_reason IS NULL)", name="ck_consents_end_has_reason"
+            "(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"
         ),
         sa.CheckConstraint(
-            "NOT latest OR effective_from IS NOT NULL", name="ck_consents_latest_effective"
+            "NOT latest OR effective_from IS NOT NULL", name="latest_effective"
         ),
         sa.CheckConstraint(
             "latest OR effective_from IS NULL OR ended_at IS NOT NULL OR reassignment_id IS NOT NULL",
-            name="ck_consents_active_is_latest",
+            name="active_is_latest",
         ),
         sa.ForeignKeyConstraint(["grant_id"], ["grants.id"], name="fk_consents_grant_id"),
         sa.ForeignKeyConstraint(
@@ -334,20 +334,20 @@ def upgrade() -> None:
         sa.Column("end_recorded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_reason", sa.String(24), nullable=True),
         sa.Column("reassignment_id", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("channel IN ('sms', 'voice', 'any')", name="ck_refusals_channel_known"),
+        sa.CheckConstraint("channel IN ('sms', 'voice', 'any')", name="channel_known"),
         sa.CheckConstraint(
             "end_reason IN ('withdrawn', 'superseded', 'voided', 'lifted')",
-            name="ck_refusals_end_reason_known",
+            name="end_reason_known",
         ),
         sa.CheckConstraint(
             "topic IN ('loans', 'insurance', 'securities', 'real_estate', 'education', 'retail', 'travel', 'health', 'telecom', 'games', 'recruitment', 'other', 'any')",
-            name="ck_refusals_topic_known",
+            name="topic_known",
         ),
         sa.CheckConstraint(
-            "via IN ('hotline', 'sms', 'store', 'sender', 'portal')", name="ck_refusals_via_known"
+            "via IN ('hotline', 'sms', 'store', 'sender', 'portal')", name="via_known"
         ),
         sa.CheckConstraint(
-            "(ended_at IS NULL) = (end_reason IS NULL)", name="ck_refusals_end_has_reason"
+            "(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"
         ),
         sa.ForeignKeyConstraint(
             ["reassignment_id"], ["reassignments.id"], name="fk_refusals_reassignment_id"

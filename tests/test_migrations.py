@@ -1,0 +1,116 @@
+"""The schema: one head, no drift, and upgrades that keep data, on both databases."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from registry import database
+from registry.database import Database
+from registry.errors import RegistryError
+from registry.models import Base
+from registry.numbers import NumberKey
+from tests.conftest import KEY
+
+FIRST = "0001"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Lend a database in which nothing is yet."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'registry.db'}"
+    else:
+        url = request.getfixturevalue("new_postgresql")
+    with closing(Database(url, KEY, patience=None)) as opened:
+        yield opened
+
+
+def test_migrations_have_one_head_with_four_digits() -> None:
+    script = ScriptDirectory(str(database.MIGRATIONS))
+    assert len(script.get_heads()) == 1
+    assert all(revision.revision.isdigit() for revision in script.walk_revisions())
+    assert {len(revision.revision) for revision in script.walk_revisions()} == {4}
+
+
+def test_schema_is_what_the_models_say_when_upgraded(empty: Database) -> None:
+    database.upgrade(empty.url)
+    with empty.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, Base.metadata)
+        assert _without_partitions(differences) == []
+        assert _checks(connection) == _checks_of_models()
+        assert _expression_indexes(connection) == {"uq_refusals_standing"}
+        current, newest = database.revisions(connection)
+    assert current == newest
+
+
+def _without_partitions(differences: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Leave out the audit's default partition, which PostgreSQL alone has and no model names."""
+    return [
+        difference
+        for difference in differences
+        if "lookups_default" not in str(getattr(difference[1], "table", difference[1]))
+    ]
+
+
+def _checks(connection: Connection) -> set[str]:
+    inspector = inspect(connection)
+    return {
+        str(check["name"])
+        for table in Base.metadata.tables
+        for check in inspector.get_check_constraints(table)
+    }
+
+
+def _checks_of_models() -> set[str]:
+    return {
+        str(constraint.name)
+        for table in Base.metadata.sorted_tables
+        for constraint in table.constraints
+        if str(constraint.name).startswith("ck_")
+    }
+
+
+def _expression_indexes(connection: Connection) -> set[str]:
+    """Return the indexes over expressions, which Alembic's comparison passes over."""
+    query = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%coalesce%'",
+        "postgresql": "SELECT indexname FROM pg_indexes WHERE indexdef ILIKE '%coalesce%'",
+    }[connection.dialect.name]
+    return set(connection.scalars(text(query)))
+
+
+def test_upgrade_from_the_first_release_keeps_data(empty: Database) -> None:
+    database.upgrade(empty.url, FIRST)
+    with empty.write() as session:
+        session.execute(
+            text("INSERT INTO registry_state (name, value) VALUES ('demo', 'yes')")
+        )
+    database.upgrade(empty.url)
+    with empty.read() as connection:
+        kept = connection.execute(text("SELECT name, value FROM registry_state")).all()
+    assert [tuple(row) for row in kept] == [("demo", "yes")]
+
+
+def test_downgrade_leaves_nothing_behind(empty: Database) -> None:
+    database.upgrade(empty.url)
+    command.downgrade(database.alembic_config(empty.url), "base")
+    with empty.read() as connection:
+        assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
+
+
+def test_registry_is_closed_to_another_number_key(empty: Database) -> None:
+    database.upgrade(empty.url)
+    other = NumberKey(bytes(32))
+    with empty.write() as session:
+        database.claim_key(session, KEY)
+        database.claim_key(session, KEY)
+        with pytest.raises(RegistryError, match="another number key"):
+            database.claim_key(session, other)
