@@ -191,15 +191,19 @@ def _driver(url: URL | str) -> str:
 
 
 def claim_key(session: Session, key: NumberKey) -> None:
-    """Remember the number key that an empty registry is first written with.
-
-    Raises when the registry's data was written with another key: going on would make every
-    number in it another number.
-    """
+    """Remember the number key that an empty registry is first written with, and check it."""
     known = session.get(State, "number_key_check")
+    check_key(known.value if known else None, key)
     if known is None:
         session.add(State(name="number_key_check", value=key.check_value))
-    elif known.value != key.check_value:
+
+
+def check_key(known: str | None, key: NumberKey) -> None:
+    """Raise when a registry's data was written with another number key than this.
+
+    Going on would make every number in it another number.
+    """
+    if known not in (None, key.check_value):
         raise RegistryError(
             Kind.UNAVAILABLE,
             "this registry was written with another number key; find that key",

@@ -1,10 +1,14 @@
 """Pages for developers: the published keys and the API's documentation, without outside help."""
 
-from flask import Blueprint, Response, abort, jsonify, send_from_directory
-from swagger_ui_bundle import swagger_ui_path
+from pathlib import Path
+
+import flask_swagger_ui
+from flask import Blueprint, Response, abort, jsonify, redirect, send_from_directory
+from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry.runtime import Registry
 
+SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 ASSETS = {"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"}
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:;"
@@ -33,6 +37,7 @@ _START = """SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#api",
   validatorUrl: null,
+  showExtensions: true,
   presets: [SwaggerUIBundle.presets.apis],
 });
 """
@@ -41,6 +46,11 @@ _START = """SwaggerUIBundle({
 def pages(registry: Registry) -> Blueprint:
     """Return the blueprint of `/docs` and `/.well-known/jwks.json`."""
     docs = Blueprint("docs", __name__)
+
+    @docs.get("/")
+    def home() -> AnyResponse:
+        """Send whoever opens the address itself to the documentation."""
+        return redirect("/docs")
 
     @docs.get("/docs")
     def documentation() -> Response:
@@ -61,7 +71,7 @@ def pages(registry: Registry) -> Blueprint:
         """Serve one of Swagger UI's files."""
         if name not in ASSETS:
             abort(404)
-        return send_from_directory(swagger_ui_path, name, max_age=86_400)
+        return send_from_directory(SWAGGER_UI, name)
 
     @docs.get("/.well-known/jwks.json")
     def jwks() -> Response:

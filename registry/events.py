@@ -60,7 +60,12 @@ def commitment(salt: bytes, number: SubscriberNumber) -> bytes:
 def canonical(content: Mapping[str, Any]) -> bytes:
     """Return the one byte string of a JSON document (RFC 8785)."""
     return json.dumps(
-        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+        content,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        default=_plain,
     ).encode()
 
 

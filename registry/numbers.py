@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from phonenumbers import PhoneMetadata, PhoneNumberType, ValidationResult
-from phonenumbers.timezone import time_zones_for_number
+from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 
 from registry.errors import Kind, RegistryError
 
@@ -45,6 +45,8 @@ def _chinese_mobiles() -> re.Pattern[str]:
 _CHINESE_MOBILE = _chinese_mobiles()
 """phonenumbers' own pattern: the fast way for well-formed mobiles, 40 times as fast as parsing."""
 _CHINESE_ZONES = ("Asia/Shanghai",)
+_ALL_ZONES = tuple(f"Etc/GMT{hours:+}" for hours in range(-14, 13))
+"""Where a number may be that belongs to no country, such as a satellite phone's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class SubscriberNumber:
         """Every time zone the number may be in, by phonenumbers' data."""
         if _CHINESE_MOBILE.fullmatch(self.e164):
             return _CHINESE_ZONES
-        return tuple(time_zones_for_number(phonenumbers.parse(self.e164)))
+        zones = tuple(time_zones_for_number(phonenumbers.parse(self.e164)))
+        return _ALL_ZONES if UNKNOWN_TIMEZONE in zones else zones
 
 
 def mask(e164: str) -> str:

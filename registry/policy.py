@@ -59,6 +59,8 @@ class ContactHours:
     end: time
 
     def __post_init__(self) -> None:
+        if self.start.tzinfo or self.end.tzinfo:
+            raise ValueError("contact hours are local times, without an offset")
         if self.start >= self.end:
             raise ValueError("contact hours start before they end, on the same day")
 
@@ -183,7 +185,7 @@ def load(name: str = DEFAULT) -> Policy:
         return cast(Policy, _schema(Policy)().load(tomllib.loads(path.read_text("utf-8"))))
     except FileNotFoundError:
         raise _unusable(f"no policy {name!r}; there are {', '.join(names())}") from None
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise _unusable(f"policy {name!r}: {error}") from None
 
 

@@ -41,9 +41,12 @@ class Signer:
     def load(cls, path: Path) -> "Signer":
         """Read a key file; raises `UNAVAILABLE` when it cannot be read or used."""
         try:
-            return cls(json.loads(path.read_text())["keys"])
-        except (OSError, ValueError, KeyError, TypeError, JoseError):
+            signer = cls(json.loads(path.read_text())["keys"])
+            # A key whose published half does not verify what it signs is no better than none.
+            verify(signer.sign({"v": VERSION}), signer.jwks)
+        except (OSError, ValueError, KeyError, TypeError, JoseError, RegistryError):
             raise RegistryError(Kind.UNAVAILABLE, "the signing key cannot be read") from None
+        return signer
 
     def sign(self, content: Mapping[str, Any]) -> str:
         """Return the receipt of a payload."""
@@ -119,7 +122,7 @@ def verify(receipt: str, jwks: Mapping[str, Any]) -> dict[str, Any]:
         ):
             raise ValueError("header or signature")
         said: dict[str, Any] = json.loads(token.payload)
-        if said["v"] != VERSION or canonical(said) != token.payload:
+        if type(said["v"]) is not int or said["v"] != VERSION or canonical(said) != token.payload:
             raise ValueError("payload")
     except (JoseError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
         raise RegistryError(Kind.INVALID, "this is no valid receipt of this registry") from None

@@ -93,13 +93,13 @@ def open_registry(
     key = load_number_key(settings)
     opened = Database(settings.url, key, pool_size=settings.threads + 1, patience=patience)
     demo = False
-    with contextlib.suppress(SQLAlchemyError), opened.read() as connection:
-        if _state(connection, "number_key_check") not in (None, key.check_value):
-            raise RegistryError(
-                Kind.UNAVAILABLE,
-                "this registry was written with another number key; find that key",
-            )
-        demo = settings.embedded and _state(connection, "demo") == "yes"
+    try:
+        with contextlib.suppress(SQLAlchemyError), opened.read() as connection:
+            database.check_key(_state(connection, "number_key_check"), key)
+            demo = settings.embedded and _state(connection, "demo") == "yes"
+    except RegistryError:
+        opened.close()
+        raise
     try:
         signer = Signer.load(settings.signing_key_path)
     except RegistryError:

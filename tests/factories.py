@@ -16,7 +16,15 @@ from registry import access, ledger, lookup, senders
 from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.ledger import CapTerms, Claim, EvidenceClaim
 from registry.lookup import Asker, Question, Verdict
-from registry.models import Consent, Method, Organisation, OrganisationKind, Refusal, Via
+from registry.models import (
+    Consent,
+    Method,
+    Organisation,
+    OrganisationKind,
+    Reassignment,
+    Refusal,
+    Via,
+)
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
 from registry.policy import Period
 from registry.runtime import Registry
@@ -57,7 +65,7 @@ class World:
     carrier: Organisation
     other_carrier: Organisation
     regulator: Organisation
-    keys: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict, init=False)
 
     def grant(
         self,
@@ -106,6 +114,36 @@ class World:
                 via=Via.HOTLINE,
                 recorded_by=self.carrier.id,
                 clock=self.registry.clock,
+            )
+        )
+
+    def lift(self, refusal: Refusal) -> Refusal:
+        """Lift a refusal through the carrier that recorded it."""
+        return self.do(
+            lambda session: ledger.lift(
+                session, refusal.id, recorded_by=self.carrier.id, clock=self.registry.clock
+            )
+        )
+
+    def reassign(
+        self, number: SubscriberNumber | None = None, reassigned_at: datetime | None = None
+    ) -> Reassignment:
+        """Report, as the carrier, that a number went to another subscriber, by default now."""
+        return self.do(
+            lambda session: ledger.reassign(
+                session,
+                number or make_number(),
+                reassigned_at or self.registry.clock(),
+                recorded_by=self.carrier.id,
+                clock=self.registry.clock,
+            )
+        )
+
+    def cancel(self, reassignment: Reassignment) -> Reassignment:
+        """Take a reassignment back, as the carrier that reported it."""
+        return self.do(
+            lambda session: ledger.cancel_reassignment(
+                session, reassignment.id, recorded_by=self.carrier.id, clock=self.registry.clock
             )
         )
 

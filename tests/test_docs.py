@@ -1,0 +1,30 @@
+"""The pages for developers, in a real browser."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from registry import create_app
+from registry.runtime import Registry
+from tests.browser import rendered, served
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_docs_show_every_operation_without_an_outside_request(
+    registry: Registry, demo: bool
+) -> None:
+    app = create_app(replace(registry, demo=demo))
+    document = app.test_client().get("/openapi.json").json
+    assert document is not None
+    with served(app) as (address, asked):
+        page = rendered(f"{address}/docs")
+    app.extensions["recorder"].close()
+    assert set(asked) == {
+        "/docs", "/docs/start.js", "/docs/assets/swagger-ui.css",
+        "/docs/assets/swagger-ui-bundle.js", "/openapi.json", "/docs/assets/favicon-32x32.png",
+    }  # fmt: skip
+    shown = set(re.findall(r'data-path="([^"]+)"', page))
+    assert shown == set(document["paths"])
+    assert ("demo registry" in page) is demo
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page.replace(address, ""))
