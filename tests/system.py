@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-NEEDED = {"chromium": ("chromium", "chromium-browser", "google-chrome")}
+NEEDED = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "curl": ("curl",)}
 """Packages, each with the commands of which one must be there."""
 
 

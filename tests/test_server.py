@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 
 from registry.demo import TOPIC
 
+ROOT = Path(__file__).parents[1]
 WELCOME_ENDS = "`make run` starts it again"
 
 
@@ -89,3 +91,35 @@ def test_demo_serves_sequences_stops_cleanly_and_starts_again(tmp_path: Path, po
     assert events == positions == last > 400
     with running(folder, port):
         assert ask(known, "withdrawn")["reason"] == "consent_withdrawn"
+
+
+VOLATILE = {"id", "decided_at", "receipt", "position", "recorded_at", "ended_at"}
+
+
+def blocks(section: str) -> list[tuple[str, str]]:
+    """Return the README's commands below a heading, with the answers that it shows for them."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tour = text.partition(f"\n## {section}")[2].partition("\n## ")[0]
+    found = re.findall(r"```sh\n(.*?)```(?:\n\n```(?:json|text)\n(.*?)\n```)?", tour, re.DOTALL)
+    return [(commands, answer) for commands, answer in found]
+
+
+def lasting(answer: str) -> object:
+    """Return what an answer says besides ids, times and signatures."""
+    if not answer.startswith("{"):
+        return re.findall(r"^\w+|(?<=answer    )\d+ verdicts", answer, re.MULTILINE)
+    return {name: value for name, value in json.loads(answer).items() if name not in VOLATILE}
+
+
+def test_tour_of_the_readme_answers_as_it_shows(tmp_path: Path, port: int) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (setup, _), *steps = blocks("A tour in five calls")
+    assert len(steps) == 6
+    with running(tmp_path / "var", port):
+        for commands, answer in steps:
+            script = (setup + commands).replace("8080", str(port))
+            done = subprocess.run(
+                ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True
+            )
+            assert lasting(done.stdout.strip()) == lasting(answer)
