@@ -124,6 +124,7 @@ def _postgresql_engine(url: URL, pool_size: int, patience: int | None, writes: b
         settings += ["default_transaction_read_only=on", "jit=off"]
     connect_args = {
         "connect_timeout": PATIENCE,
+        "tcp_user_timeout": 1000 * PATIENCE,  # A network that swallows packets is down as well.
         "application_name": "consent-registry",
         "options": " ".join(f"-c {setting}" for setting in settings),
     }
