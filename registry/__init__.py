@@ -25,7 +25,7 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
         registry = open_registry(Settings.from_environment())
     app = web.App(__name__, static_folder=None)
     app.config.update(
-        MAX_CONTENT_LENGTH=web.LARGEST_BODY,
+        MAX_CONTENT_LENGTH=web.LARGEST_BODY + 1,  # so that `web` sees when there is more
         API_TITLE="Consent Registry",
         API_VERSION="v1",
         OPENAPI_VERSION="3.1.0",
@@ -42,6 +42,7 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     )
     observe.observe(app, registry)
     web.handle_errors(app)
+    web.harden(app)
     openapi = web.OpenApi(app)
     openapi.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     openapi.register_blueprint(api.v1)

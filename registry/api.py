@@ -58,7 +58,16 @@ from registry.schemas import (
     question_object,
     verdict_objects,
 )
-from registry.web import ApiBlueprint, caller, commit, public, recorder, registry, requires
+from registry.web import (
+    ApiBlueprint,
+    caller,
+    commit,
+    idempotent,
+    public,
+    recorder,
+    registry,
+    requires,
+)
 
 v1 = ApiBlueprint("v1", __name__, url_prefix="/v1", description="Consent registry, version 1")
 
@@ -73,6 +82,7 @@ NEAR_THE_END = 1000
 
 @v1.post("/lookups")
 @requires(Scope.LOOKUP, suspended=True)
+@idempotent
 @v1.arguments(LookupSchema)
 @v1.response(200, VerdictSchema)
 def post_lookup(data: Body) -> Response:
@@ -212,6 +222,7 @@ def _stamp(answer: Answer) -> Body:
 
 @v1.post("/consents")
 @requires(Scope.CONSENT)
+@idempotent
 @v1.arguments(ClaimSchema)
 @v1.response(201, ConsentsSchema)
 def post_consents(data: Body) -> Response:
@@ -280,6 +291,7 @@ def get_consent(consent_id: UUID) -> Response:
 
 @v1.post("/consents/<uuid:consent_id>/withdraw")
 @requires(Scope.CONSENT)
+@idempotent
 @v1.arguments(WithdrawalSchema)
 @v1.response(200, ConsentSchema)
 def post_withdrawal(data: Body, consent_id: UUID) -> Response:
@@ -329,9 +341,12 @@ def _read_cursor(text: str | None) -> tuple[int, UUID] | None:
         return None
     try:
         event_id, _, row_id = base64.urlsafe_b64decode(text.encode()).decode().partition(".")
-        return int(event_id), UUID(row_id)
+        after = int(event_id), UUID(row_id)
+        if not 0 <= after[0] < 2**63:
+            raise ValueError
     except ValueError:
         raise _invalid("cursor", "is none that this list gave") from None
+    return after
 
 
 # Subscribers' wishes, reported by carriers
@@ -339,6 +354,7 @@ def _read_cursor(text: str | None) -> tuple[int, UUID] | None:
 
 @v1.post("/refusals")
 @requires(Scope.WISHES)
+@idempotent
 @v1.arguments(WishSchema)
 @v1.response(201, RefusalSchema)
 def post_refusal(data: Body) -> Response:
@@ -362,6 +378,7 @@ def post_refusal(data: Body) -> Response:
 
 @v1.post("/refusals/<uuid:refusal_id>/lift")
 @requires(Scope.WISHES)
+@idempotent
 @v1.response(200, RefusalSchema)
 def post_lift(refusal_id: UUID) -> Response:
     """End a refusal at its subscriber's wish; the subscriber is told."""
@@ -385,6 +402,7 @@ def _refusal(row: Refusal) -> Body:
 
 @v1.post("/reassignments")
 @requires(Scope.TENURE)
+@idempotent
 @v1.arguments(TenureEndSchema)
 @v1.response(201, ReassignmentSchema)
 def post_reassignment(data: Body) -> Response:
@@ -404,6 +422,7 @@ def post_reassignment(data: Body) -> Response:
 
 @v1.post("/reassignments/<uuid:reassignment_id>/cancel")
 @requires(Scope.TENURE)
+@idempotent
 @v1.response(200, ReassignmentSchema)
 def post_reassignment_cancel(reassignment_id: UUID) -> Response:
     """Take back a mistaken report, which restores what it ended."""
@@ -423,6 +442,7 @@ def post_reassignment_cancel(reassignment_id: UUID) -> Response:
 
 @v1.post("/organisations")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.arguments(LegalEntitySchema)
 @v1.response(201, OrganisationSchema)
 def post_organisation(data: Body) -> Response:
@@ -458,6 +478,7 @@ def get_organisation(organisation_id: UUID) -> Response:
 
 @v1.post("/organisations/<uuid:organisation_id>/suspend")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.arguments(SuspensionSchema)
 @v1.response(200, OrganisationSchema)
 def post_suspension(data: Body, organisation_id: UUID) -> Response:
@@ -471,6 +492,7 @@ def post_suspension(data: Body, organisation_id: UUID) -> Response:
 
 @v1.post("/organisations/<uuid:organisation_id>/reinstate")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.response(200, OrganisationSchema)
 def post_reinstatement(organisation_id: UUID) -> Response:
     """End an organisation's suspension."""
@@ -481,6 +503,7 @@ def post_reinstatement(organisation_id: UUID) -> Response:
 
 @v1.post("/organisations/<uuid:organisation_id>/limits")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.arguments(LimitsSchema)
 @v1.response(200, OrganisationSchema)
 def post_limits(data: Body, organisation_id: UUID) -> Response:
@@ -495,6 +518,7 @@ def post_limits(data: Body, organisation_id: UUID) -> Response:
 
 @v1.post("/organisations/<uuid:organisation_id>/numbers")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.arguments(ResourceSchema)
 @v1.response(201, HoldingSchema)
 def post_number(data: Body, organisation_id: UUID) -> Response:
@@ -522,6 +546,7 @@ def get_numbers(organisation_id: UUID) -> Response:
 
 @v1.post("/organisations/<uuid:organisation_id>/numbers/<number>/release")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.response(200, HoldingSchema)
 def post_release(organisation_id: UUID, number: str) -> Response:
     """End an organisation's holding of a sending number."""
@@ -533,6 +558,7 @@ def post_release(organisation_id: UUID, number: str) -> Response:
 
 @v1.post("/organisations/<uuid:organisation_id>/keys")
 @requires(Scope.ADMIN)
+@idempotent
 @v1.arguments(KeyRequestSchema)
 @v1.response(201, KeySchema)
 def post_key(data: Body, organisation_id: UUID) -> Response:

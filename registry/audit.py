@@ -8,13 +8,15 @@ ends. Nothing is dropped: when the rows cannot be written, further lookups are r
 import json
 import logging
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, TextClause, bindparam, insert, text
+from sqlalchemy import LargeBinary, TextClause, bindparam, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 GROUP_SECONDS = 0.1
 MOST_WAITING = 20_000
+LAST_TRIES = 20
 
 _ASKED = {
     "postgresql": "SELECT n - 1 AS n, CAST(value->>0 AS smallint) AS item, value->>1 AS reason"
@@ -76,6 +79,11 @@ def _statement(dialect: str) -> TextClause:
 
 
 _STATEMENTS = {dialect: _statement(dialect) for dialect in _ASKED}
+_ROWS = {
+    "postgresql": postgresql.insert(Lookup).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(Lookup).on_conflict_do_nothing(),
+}
+"""A row that is there already came from a try whose commit succeeded without our learning it."""
 
 
 def write_batch(session: Session, answer: Answer) -> None:
@@ -111,7 +119,8 @@ def write(session: Session, answers: Sequence[Answer]) -> None:
         }
         for answer in answers
     ]
-    session.connection().execute(insert(Lookup), rows)
+    connection = session.connection()
+    connection.execute(_ROWS[connection.dialect.name], rows)
 
 
 def _shared(answer: Answer) -> dict[str, Any]:
@@ -174,7 +183,12 @@ class Recorder:
     def _run(self) -> None:
         while not self._stop.wait(GROUP_SECONDS):
             self.flush()
-        self.flush()
+        for _ in range(LAST_TRIES):
+            self.flush()
+            if not self._waiting:
+                return
+            time.sleep(GROUP_SECONDS)
+        log.error("%d audits could not be written before the end", len(self._waiting))
 
     def flush(self) -> None:
         """Write what waits now; what cannot be written waits on."""

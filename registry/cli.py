@@ -26,6 +26,7 @@ from registry import (
     create_app,
     database,
     demo,
+    feed,
     lookup,
     policy,
     receipts,
@@ -146,6 +147,17 @@ def run_demo(serving: bool) -> None:
     if serving:
         sys.exit(server.serve(settings, with_worker=True, ready=lambda: click.echo(text)))
     click.echo(text)
+
+
+@main.command("events")
+@click.option("--after", default=0, show_default=True, help="The position to go on from.")
+def show_events(after: int) -> None:
+    """Print the log's events behind a position as JSON lines, numbers left out."""
+    with _opened() as opened, opened.database.snapshot() as session:
+        while rows := feed.after(session, after):
+            for row in rows:
+                click.echo(f'{{"position":{row.position},"event":{row.payload.decode()}}}')
+            after = rows[-1].position or after
 
 
 @main.group()

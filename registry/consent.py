@@ -212,6 +212,7 @@ class Wish:
     and the newest refusal that covers it. Events give the order in which they were recorded."""
 
     event: int | None = None
+    basis: Basis | None = None
     effective_from: datetime | None = None
     valid_until: datetime | None = None
     end: End | None = None
@@ -247,7 +248,10 @@ def wish_facts(wish: Wish, at: datetime) -> Fact:
         facts |= Fact.NOT_WITHDRAWN
     if wish.valid_until is not None and at < wish.valid_until:
         facts |= Fact.NOT_EXPIRED
-    if wish.refused_event is None or wish.refused_event < wish.event:
+    if wish.refused_event is None or (
+        # An assertion finds an older refusal standing when a reassignment was cancelled.
+        wish.basis is Basis.CONFIRMED and wish.refused_event < wish.event
+    ):
         facts |= Fact.NOT_REFUSED
     return facts
 

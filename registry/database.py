@@ -145,6 +145,7 @@ def _postgresql_engine(url: URL, pool_size: int, patience: int | None, writes: b
 SEQUENCER_LOCK = (1, 0)
 IDEMPOTENCY_LOCK = 2
 PARTITION_LOCK = (3, 0)
+HOLDINGS_LOCK = (4, 0)
 
 
 def lock_number(session: Session, number: SubscriberNumber) -> None:
@@ -156,6 +157,12 @@ def lock_number(session: Session, number: SubscriberNumber) -> None:
         key = getattr(session.get_bind().dialect, "number_key")  # noqa: B009
         lock = int.from_bytes(key.token(number)[:8], signed=True)
         session.execute(select(func.pg_advisory_xact_lock(lock)))
+
+
+def lock_holdings(session: Session) -> None:
+    """Let no other transaction change who holds which sending number until this one ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(*HOLDINGS_LOCK)))
 
 
 def upgrade(url: URL | str, revision: str = "head") -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from registry.database import IDEMPOTENCY_LOCK
 from registry.errors import Kind, RegistryError
-from registry.models import IdempotencyKey
+from registry.models import IdempotencyKey, number_key
 
 Body = dict[str, Any]
 
@@ -32,7 +32,8 @@ def once(
     `replayed` makes the body that later repetitions get, for answers with a secret. Raises
     `IN_PROGRESS` while the first request runs, `KEY_REUSED` when this is another request.
     """
-    digest = hashlib.sha256(key.encode()).digest()
+    # Keyed, because senders use numbers as keys, and a plain digest would give them away.
+    digest = number_key(session.get_bind().dialect).digest(key.encode())
     _lock(session, organisation_id, digest)
     first = session.execute(
         select(IdempotencyKey.request_digest, IdempotencyKey.status, IdempotencyKey.answer).where(

@@ -241,7 +241,7 @@ def _supersede(
         if latest and effects[topic] is None:
             continue
         rival.latest = False
-        if _stands(rival):
+        if _stands(rival) or not latest:  # What waited in an earlier tenure has lost its place.
             _end(rival, End.SUPERSEDED, now)
             superseded.append(rival.id)
     return superseded
@@ -483,7 +483,7 @@ def cancel_reassignment(
     restored = _of_tenure(session, reassignment.number, reassignment.id)
     superseded = []
     for row in restored:
-        if later is None and row.ended_at is None and _replaced(row, current):
+        if later is None and row.ended_at is None and _replaced(row, [*current, *restored]):
             _end(row, End.SUPERSEDED, now)
             superseded.append(row.id)
         row.reassignment_id = later.id if later else None
@@ -497,11 +497,13 @@ def cancel_reassignment(
     return reassignment
 
 
-def _replaced(row: Consent | Refusal, current: Sequence[Consent | Refusal]) -> bool:
-    """Tell whether something recorded meanwhile has the place that the row would return to."""
-    return any(_place(other) == _place(row) for other in current if other.ended_at is None) or (
-        isinstance(row, Consent) and row.effective_from is not None and not row.latest
-    )
+def _replaced(row: Consent | Refusal, others: Sequence[Consent | Refusal]) -> bool:
+    """Tell whether something recorded later has the place that the row would return to."""
+    return any(
+        _place(other) == _place(row) and other.event_id > row.event_id
+        for other in others
+        if other.ended_at is None
+    ) or (isinstance(row, Consent) and row.effective_from is not None and not row.latest)
 
 
 def _place(row: Consent | Refusal) -> tuple[Any, ...]:

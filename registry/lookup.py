@@ -166,7 +166,7 @@ _FACTS = (
         SELECT
             items.i, c.event_id, c.effective_from, c.valid_until, c.end_reason,
             c.reassignment_id IS NOT NULL AS reassigned,
-            g.id AS grant_id, g.cap_count, g.cap_period, g.cap_used, g.cap_used_in,
+            g.id AS grant_id, g.basis, g.cap_count, g.cap_period, g.cap_used, g.cap_used_in,
             (
                 SELECT max(r.event_id) FROM refusals AS r
                 WHERE r.number = items.number
@@ -206,6 +206,7 @@ _FACTS = (
         column("end_reason", Consent.end_reason.type),
         column("reassigned", Boolean),
         column("grant_id", Uuid),
+        column("basis", Grant.basis.type),
         column("cap_count", Integer),
         column("cap_period", Grant.cap_period.type),
         column("cap_used", Integer),
@@ -353,6 +354,7 @@ def _wish(row: Row[Any]) -> Wish:
         return _UNKNOWN
     return Wish(
         event=row.event_id,
+        basis=row.basis,
         effective_from=row.effective_from,
         valid_until=row.valid_until,
         end=row.end_reason,

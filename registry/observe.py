@@ -34,6 +34,7 @@ SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 VERDICTS = Counter("registry_verdicts", "Verdicts by channel and reason", ["channel", "reason"])
 
 
@@ -79,7 +80,7 @@ def observe(app: Flask, registry: Registry) -> None:
     def end(response: AnyResponse) -> AnyResponse:
         route = request.url_rule.rule if request.url_rule else "unknown"
         seconds = time.perf_counter() - g.get("began", time.perf_counter())
-        REQUESTS.labels(route, request.method, str(response.status_code)).inc()
+        REQUESTS.labels(route, _method(), str(response.status_code)).inc()
         SECONDS.labels(route).observe(seconds)
         response.headers["X-Request-Id"] = g.get("request_id", "")
         if response.status_code >= 500 or log.isEnabledFor(logging.DEBUG):
@@ -89,11 +90,16 @@ def observe(app: Flask, registry: Registry) -> None:
     app.register_blueprint(_health(registry))
 
 
+def _method() -> str:
+    """Return the request's method, "other" for what a client made up."""
+    return request.method if request.method in METHODS else "other"
+
+
 def _fields(route: str, response: AnyResponse, seconds: float) -> dict[str, object]:
     caller = g.get("caller")
     return {
         "request_id": g.get("request_id"),
-        "method": request.method,
+        "method": _method(),
         "route": route,
         "status": response.status_code,
         "milliseconds": round(seconds * 1000, 1),

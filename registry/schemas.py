@@ -1,5 +1,6 @@
 """JSON to and from the registry's values, with what the OpenAPI document says of them."""
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +19,11 @@ from registry.models import Method, OrganisationKind, Via
 from registry.numbers import LONGEST_INPUT, ResourceKind
 from registry.policy import Period
 from registry.receipts import optional_timestamp
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 class Text(fields.String):
@@ -70,10 +76,10 @@ class Instant(fields.AwareDateTime):
         super().__init__(format="iso", **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, str) or "T" not in value.upper():
+        if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
             raise self.make_error("invalid", input=value, obj_type="datetime")
         try:
-            return super()._deserialize(value, *args, **kwargs).astimezone(UTC)
+            return super()._deserialize(value.upper(), *args, **kwargs).astimezone(UTC)
         except OverflowError:
             raise self.make_error("invalid", input=value, obj_type="datetime") from None
 
@@ -111,9 +117,8 @@ def _address(value: str) -> None:
         parts = urlsplit(value)
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in ("https", "http", "urn", "s3", "file") or not (
-        parts.netloc or parts.path
-    ):
+    known = parts.scheme in ("https", "http", "urn", "s3", "file")
+    if not (known and (parts.netloc or parts.path) and value.isprintable()):
         raise ValidationError("Not an absolute URI.")
 
 

@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.consent import Channel, MessageClass
+from registry.database import lock_holdings
 from registry.errors import Kind, RegistryError
 from registry.models import Organisation, OrganisationKind, SenderNumber, Suspension
 from registry.numbers import SendingNumber
@@ -167,6 +168,7 @@ def hold(
     held_from = holding.held_from or now
     if holding.held_until is not None and holding.held_until <= held_from:
         raise _invalid("held_until", "lies before held_from")
+    lock_holdings(session)
     _release_lapsed(session, number, actor_id, now)
     if _in_the_way(session, organisation_id, number):
         raise RegistryError(Kind.CONFLICT, "this number is held, or part of one that is held")

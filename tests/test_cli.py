@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.engine import URL
 
-from registry import cli, receipts
+from registry import cli, feed, receipts, runtime
+from registry.config import Settings
 from registry.demo import CAMPAIGN
 from tests.factories import make_uscc
 
@@ -244,3 +246,15 @@ def test_settings_that_make_no_sense_are_refused(shell: Shell) -> None:
     for variable in ("REGISTRY_PORT", "REGISTRY_WORKERS"):
         for value in ("x", "0", "70000", "-1", "²"):
             shell("init", code=NO, **{variable: value})
+
+
+def test_events_are_printed_from_a_position_on_without_numbers(demo: Shell) -> None:
+    opened = runtime.open_registry(Settings(demo.folder)).database
+    with closing(opened), opened.write() as session:
+        given = feed.sequence(session)
+    lines = [json.loads(line) for line in demo("events").output.splitlines()]
+    assert [line["position"] for line in lines] == list(range(1, given + 1))
+    assert {"consent_granted", "refusal_recorded"} <= {line["event"]["kind"] for line in lines}
+    known = json.loads((demo.folder / "demo.json").read_text(encoding="utf-8"))
+    assert not any(number[3:] in json.dumps(lines) for number in known["numbers"].values())
+    assert demo("events", "--after", str(given - 2)).output.count("\n") == 2
