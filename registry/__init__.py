@@ -32,6 +32,7 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
     )
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
     recorder = Recorder(registry.database)
     recorder.start()
     atexit.register(recorder.close)

@@ -34,13 +34,14 @@ class RequestLimiter:
 
 
 _NAME = text(
+    # Python counts the rows of what begins with INSERT only, so its query comes within.
     """
+    INSERT INTO asked_numbers (organisation_id, day, purpose, number)
     WITH RECURSIVE items (i, number) AS (
         SELECT 0, substr(:tokens, 1, 16)
         UNION ALL
         SELECT i + 1, substr(:tokens, 16 * i + 17, 16) FROM items WHERE i < :last
     )
-    INSERT INTO asked_numbers (organisation_id, day, purpose, number)
     SELECT :organisation_id, :day, :purpose, number FROM items WHERE true
     ON CONFLICT DO NOTHING
     """

@@ -310,7 +310,7 @@ def _problem(error: RegistryError) -> Response:
     response = current_app.response_class(
         json.dumps(body), status=STATUS[error.kind], content_type=PROBLEM
     )
-    if response.status_code in (429, 503):
+    if error.retry_after is not None or response.status_code in (429, 503):
         response.headers["Retry-After"] = str(error.retry_after or 5)
     if error.kind is Kind.UNAUTHENTICATED:
         response.headers["WWW-Authenticate"] = "Bearer"

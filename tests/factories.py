@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from flask import Flask
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from stdnum.cn import uscc
 from werkzeug.test import TestResponse
@@ -17,6 +20,7 @@ from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.ledger import CapTerms, Claim, EvidenceClaim
 from registry.lookup import Asker, Question, Verdict
 from registry.models import (
+    Base,
     Consent,
     Method,
     Organisation,
@@ -166,6 +170,28 @@ class World:
             return act(session)
 
 
+def count_rows(registry: Registry) -> dict[str, int]:
+    """Count the rows of every table, to see whether anything was changed."""
+    with registry.database.read() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in Base.metadata.sorted_tables
+        }
+
+
+def dump(registry: Registry) -> bytes:
+    """Return what a thief of the database would read: its files, or every row as text."""
+    if registry.database.dialect == "sqlite":
+        files = Path(registry.database.url.database or "")
+        return b"".join(path.read_bytes() for path in files.parent.glob(f"{files.name}*"))
+    with registry.database.read() as connection:
+        rows = [
+            connection.scalars(text(f"SELECT CAST({name} AS text) FROM {name}")).all()
+            for name in Base.metadata.tables
+        ]
+    return "\n".join(chain.from_iterable(rows)).encode()
+
+
 def make_number(index: int = 0) -> SubscriberNumber:
     """Return one of many mobile numbers."""
     return parse_subscriber(f"138{index:08d}")
@@ -303,24 +329,32 @@ class Client:
             data=data,
             headers=sent,
             content_type=content_type if data is not None else None,
+            buffered=True,
         )
 
     def lookup(self, number: str = "13800000000", *, who: str = "sender", **question: Any) -> Any:
         """Look one number up, by default for an SMS about retail."""
-        body = {"from": SMS_PORT, "to": number, "channel": "sms", "topic": "retail", **question}
         return self.post(
             "/v1/lookups",
-            body,
+            lookup_body(number, **question),
             who=who,
             idempotency_key=uuid4().hex if question.get("contact") else None,
         )
+
+    def batch(self, numbers: list[str], *, who: str = "sender", **question: Any) -> Any:
+        """Look many numbers up, by default for an SMS about retail."""
+        return self.post("/v1/lookups/batch", lookup_body(numbers, **question), who=who)
 
     def consent(self, number: str = "13800000000", *, who: str = "sender", **claim: Any) -> Any:
         """Record a consent to SMS about retail."""
         return self.post("/v1/consents", consent_body(number, **claim), who=who)
 
 
-def consent_body(number: str = "13800000000", **claim: Any) -> dict[str, Any]:
+def lookup_body(to: object = "13800000000", **question: Any) -> dict[str, Any]:
+    return {"from": SMS_PORT, "to": to, "channel": "sms", "topic": "retail", **question}
+
+
+def consent_body(number: object = "13800000000", **claim: Any) -> dict[str, Any]:
     return {
         "number": number,
         "channel": "sms",

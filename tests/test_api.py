@@ -1,7 +1,506 @@
-def test_smoke(client, world):
+"""The contract of the API, route by route: what each answers when all is well."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from registry import feed, receipts
+from registry.models import Lookup, Notice, OrganisationKind, OutboxItem
+from registry.runtime import Registry
+from tests.factories import (
+    OTHER_PORT,
+    SERVICE_PORT,
+    SMS_PORT,
+    VOICE_LINE,
+    Client,
+    Clock,
+    World,
+    make_number,
+    make_organisation,
+    make_uscc,
+)
+
+UNSCOPED = {
+    "/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/.well-known/jwks.json",
+    "/docs", "/docs/start.js", "/docs/assets/<name>",
+}  # fmt: skip
+"""The routes of the service itself, which ask for no key."""
+
+ORGANISATION = "/v1/organisations/<uuid:organisation_id>"
+SCOPES = {
+    "POST /v1/lookups": "lookup",
+    "POST /v1/lookups/batch": "lookup",
+    "POST /v1/consents": "consent",
+    "POST /v1/consents/search": "consent",
+    "GET /v1/consents/<uuid:consent_id>": "consent oversight",
+    "POST /v1/consents/<uuid:consent_id>/withdraw": "consent",
+    "POST /v1/refusals": "wishes",
+    "POST /v1/refusals/<uuid:refusal_id>/lift": "wishes",
+    "POST /v1/reassignments": "tenure",
+    "POST /v1/reassignments/<uuid:reassignment_id>/cancel": "tenure",
+    "POST /v1/organisations": "admin",
+    "GET /v1/organisations": "admin oversight",
+    f"GET {ORGANISATION}": "admin oversight",
+    f"POST {ORGANISATION}/suspend": "admin",
+    f"POST {ORGANISATION}/reinstate": "admin",
+    f"POST {ORGANISATION}/limits": "admin",
+    f"POST {ORGANISATION}/numbers": "admin",
+    f"GET {ORGANISATION}/numbers": "admin oversight",
+    f"POST {ORGANISATION}/numbers/<number>/release": "admin",
+    f"POST {ORGANISATION}/keys": "admin",
+    f"DELETE {ORGANISATION}/keys/<uuid:key_id>": "admin",
+    "GET /v1/numbers/<number>": "public",
+}
+
+
+def test_every_route_declares_the_scope_that_the_contract_names(app: Flask) -> None:
+    declared = {
+        f"{method} {rule.rule}": " ".join(getattr(app.view_functions[rule.endpoint], "scopes", ()))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule not in UNSCOPED
+    }
+    assert declared == SCOPES
+
+
+# Lookups
+
+
+def receipt_of(client: Client, answer: Any) -> dict[str, Any]:
+    """Check the receipt of an answer with the published keys, and return what it says."""
+    jwks = client.get("/.well-known/jwks.json").json
+    assert jwks is not None
+    return receipts.verify(answer.json["receipt"], jwks)
+
+
+def test_lookup_answers_with_a_verdict_its_validity_and_its_position(
+    client: Client, world: World
+) -> None:
+    world.grant()
+    events = world.do(feed.sequence)
+    answer = client.lookup("138 0000 0000")
+    body = answer.json
+    assert answer.status_code == 200
+    assert {name: body[name] for name in body if name not in ("id", "receipt")} == {
+        "to": "+8613800000000",
+        "allowed": True,
+        "reason": "consented",
+        "valid_until": "2026-12-01T02:10:00Z",
+        "retry_at": None,
+        "forecast": False,
+        "decided_at": "2026-12-01T02:00:00Z",
+        "position": events,
+    }
+
+
+@pytest.mark.parametrize("who", ["sender", "carrier"])
+def test_lookup_receipt_says_what_the_answer_says(client: Client, world: World, who: str) -> None:
+    world.grant()
+    answer = client.lookup(who=who)
+    body = answer.json
+    assert receipt_of(client, answer) == {
+        "v": 1,
+        "id": body["id"],
+        "policy": "cn-2020-draft",
+        "asker": str(getattr(world, who).id),
+        "sender": str(world.sender.id),
+        "from": SMS_PORT,
+        "channel": "sms",
+        "message_class": "commercial",
+        "topic": "retail",
+        "at": "2026-12-01T02:00:00Z",
+        "contact": False,
+        **{name: body[name] for name in ("forecast", "decided_at", "position")},
+        "verdict": {
+            name: body[name] for name in ("to", "allowed", "reason", "valid_until", "retry_at")
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ({}, "consented"),
+        ({"from": SMS_PORT + "77"}, "consented"),
+        ({"from": SERVICE_PORT, "message_class": "service", "topic": None}, "consent_not_required"),
+        ({"from": "10690009876"}, "sender_unknown"),
+        ({"from": OTHER_PORT}, "number_not_held"),
+        ({"from": VOICE_LINE}, "number_not_held"),
+        ({"from": SERVICE_PORT}, "usage_mismatch"),
+        ({"topic": "loans"}, "no_consent"),
+        ({"from": VOICE_LINE, "channel": "voice"}, "no_consent"),
+    ],
+)
+def test_lookup_gives_the_reason_of_its_question(
+    client: Client, world: World, question: dict[str, Any], reason: str
+) -> None:
+    world.grant()
+    body = client.lookup(**question).json
+    assert (body["reason"], body["allowed"]) == (reason, reason.startswith("consent"))
+
+
+def test_lookup_beyond_its_validity_is_a_forecast_in_the_receipt_too(
+    client: Client, world: World, clock: Clock
+) -> None:
+    world.grant()
+    answer = client.lookup(at=(clock.now + timedelta(days=1)).isoformat())
+    said = receipt_of(client, answer)
+    assert (answer.json["allowed"], answer.json["forecast"]) == (True, True)
+    assert (answer.json["valid_until"], said["verdict"]["valid_until"]) == (None, None)
+    assert (said["forecast"], said["at"]) == (True, "2026-12-02T02:00:00Z")
+
+
+def test_lookup_at_night_says_when_contact_is_allowed_again(client: Client, world: World) -> None:
+    world.grant()
+    body = client.lookup(at="2026-12-01T23:00:00+08:00").json
+    assert (body["allowed"], body["reason"]) == (False, "quiet_hours")
+    assert body["retry_at"] == "2026-12-02T00:00:00Z"
+
+
+def test_lookup_leaves_an_audit_row_behind(
+    client: Client, world: World, app: Flask, registry: Registry
+) -> None:
+    asked = client.lookup().json
+    app.extensions["recorder"].close()
+    with registry.database.read() as connection:
+        [row] = connection.execute(select(Lookup.__table__)).all()
+    assert (str(row.id), row.number, row.reason) == (asked["id"], make_number(), "no_consent")
+    assert (row.asker_id, row.sender_id, row.contact) == (world.sender.id, world.sender.id, False)
+
+
+def test_contact_is_counted_and_audited_before_it_is_answered(
+    client: Client, registry: Registry
+) -> None:
+    client.consent(cap={"count": 1, "period": "day"})
+    first = client.lookup(who="carrier", contact=True)
+    with registry.database.read() as connection:
+        assert connection.execute(select(Lookup.id, Lookup.contact)).all()[0].contact
+    second = client.lookup(who="carrier", contact=True).json
+    assert first.json["reason"] == "consented"
+    assert receipt_of(client, first)["contact"] is True
+    assert (second["reason"], second["allowed"]) == ("frequency_exceeded", False)
+    assert second["retry_at"] == "2026-12-02T00:00:00Z"
+
+
+def test_batch_answers_in_the_order_asked_with_one_receipt_over_all(
+    client: Client, world: World, registry: Registry
+) -> None:
+    world.grant()
+    asked = ["13800000001", "not a number", "+86 138-0000-0000", "13800000001", "010 6552 9988"]
+    answer = client.batch(asked)
+    verdicts = answer.json["verdicts"]
+    assert [(verdict["to"], verdict["reason"]) for verdict in verdicts] == [
+        ("+8613800000001", "no_consent"),
+        ("not a number", "invalid_number"),
+        ("+8613800000000", "consented"),
+        ("+8613800000001", "no_consent"),
+        ("010 6552 9988", "invalid_number"),
+    ]
+    assert verdicts[0] == verdicts[3]
+    said = receipt_of(client, answer)
+    assert receipts.covers(said, verdicts)
+    assert said["id"] == answer.json["id"]
+    with registry.database.read() as connection:
+        rows = connection.execute(select(Lookup.item).order_by(Lookup.item)).all()
+    assert [row.item for row in rows] == [0, 2, 3]
+
+
+# Consents
+
+
+def test_consents_are_recorded_one_a_topic_as_asserted(client: Client, world: World) -> None:
+    terms: dict[str, Any] = {
+        "cap": {"count": 3, "period": "week"},
+        "valid_until": "2027-01-31T08:00:00+08:00",
+    }
+    evidence = {
+        "method": "app", "notice_text": "I agree.", "notice_version": "7",
+        "language": "zh-Hans", "sha256": "0" * 64, "uri": "https://example.com/proof/1",
+    }  # fmt: skip
+    answer = client.consent(
+        "0086 138 0000 0000", topics=["retail", "games"], **terms, evidence=evidence
+    )
+    consents = answer.json["consents"]
+    assert answer.status_code == 201
+    assert {consent["topic"] for consent in consents} == {"retail", "games"}
+    for consent in consents:
+        assert {name: consent[name] for name in consent if name not in ("id", "topic")} == {
+            "number": "+8613800000000",
+            "sender": str(world.sender.id),
+            "channel": "sms",
+            "basis": "asserted",
+            "state": "active",
+            "granted_at": "2026-12-01T02:00:00Z",
+            "recorded_at": "2026-12-01T02:00:00Z",
+            "valid_until": "2027-01-31T00:00:00Z",
+            "cap": terms["cap"],
+            "evidence": evidence,
+            "history": [
+                {"event": "granted", "at": "2026-12-01T02:00:00Z"},
+                {"event": "recorded", "at": "2026-12-01T02:00:00Z"},
+            ],
+        }
+
+
+def test_consents_tell_the_subscriber(client: Client, registry: Registry) -> None:
+    client.consent()
+    with registry.database.read() as connection:
+        told = connection.execute(select(OutboxItem.notice, OutboxItem.number)).all()
+    assert [tuple(row) for row in told] == [(Notice.CONSENT_ASSERTED, make_number())]
+
+
+def test_withdrawal_ends_a_consent_and_stays_in_its_history(client: Client, clock: Clock) -> None:
+    [consent] = client.consent().json["consents"]
+    clock.pass_(hours=1)
+    path = f"/v1/consents/{consent['id']}"
+    withdrawn = client.post(f"{path}/withdraw", {"reason": "by letter"}, who="sender")
+    assert withdrawn.status_code == 200
+    assert withdrawn.json["state"] == "withdrawn"
+    assert withdrawn.json["history"][-1] == {"event": "withdrawn", "at": "2026-12-01T03:00:00Z"}
+    assert client.lookup().json["reason"] == "consent_withdrawn"
+    assert client.get(path, who="sender").json == withdrawn.json
+    assert client.get(path, who="regulator").json == withdrawn.json
+    assert client.post(f"{path}/withdraw", {}, who="sender").json == withdrawn.json
+
+
+def test_withdrawal_by_the_subscriber_is_not_asserted_away(client: Client) -> None:
+    [consent] = client.consent().json["consents"]
+    client.post(f"/v1/consents/{consent['id']}/withdraw", {}, who="sender")
     assert client.consent().status_code == 201
-    answer = client.lookup()
-    assert answer.status_code == 200, answer.text
-    assert answer.json["reason"] == "consented"
-    world.refuse()
+    assert client.lookup().json["allowed"] is False
+
+
+def test_search_lists_own_consents_newest_first_page_by_page(client: Client, world: World) -> None:
+    topics = ["loans", "insurance", "securities", "real_estate", "education", "retail", "travel"]
+    recorded = [client.consent(topics=topics).json["consents"] for _ in range(15)]
+    client.consent("13800000001")
+    world.grant(sender=world.other_sender)
+    found: list[dict[str, Any]] = []
+    pages, cursor = 0, None
+    while pages == 0 or cursor is not None:
+        search = {"number": "13800000000", "cursor": cursor}
+        page = client.post("/v1/consents/search", search, who="sender").json
+        found, cursor, pages = found + page["consents"], page["cursor"], pages + 1
+    assert pages == 2
+    ids = [consent["id"] for consent in found]
+    assert len(set(ids)) == len(ids) == 105
+    assert {consent["id"] for consent in recorded[-1]} == set(ids[:7])
+    assert {consent["id"] for consent in recorded[0]} == set(ids[-7:])
+    assert {consent["state"] for consent in found[:7]} == {"active"}
+    assert {consent["state"] for consent in found[7:]} == {"superseded"}
+
+
+# Subscribers' wishes
+
+
+def test_refusal_stops_contacts_until_it_is_lifted(client: Client, registry: Registry) -> None:
+    client.consent()
+    refusal = client.post("/v1/refusals", {"number": "13800000000", "via": "store"}, who="carrier")
+    assert refusal.status_code == 201
+    assert {name: refusal.json[name] for name in refusal.json if name != "id"} == {
+        "number": "+8613800000000",
+        "channel": None,
+        "topic": None,
+        "sender": None,
+        "via": "store",
+        "recorded_at": "2026-12-01T02:00:00Z",
+        "ended_at": None,
+    }
     assert client.lookup().json["reason"] == "refused"
+    lifted = client.post(f"/v1/refusals/{refusal.json['id']}/lift", who="carrier")
+    assert (lifted.status_code, lifted.json["ended_at"]) == (200, "2026-12-01T02:00:00Z")
+    assert client.lookup().json["reason"] == "consented"
+    with registry.database.read() as connection:
+        assert Notice.REFUSAL_LIFTED in connection.scalars(select(OutboxItem.notice)).all()
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"channel": "sms"}, "refused"),
+        ({"channel": "voice"}, "consented"),
+        ({"topic": "retail"}, "refused"),
+        ({"topic": "games"}, "consented"),
+        ({"sender": "sender"}, "refused"),
+        ({"sender": "other_sender"}, "consented"),
+        ({"channel": "sms", "topic": "retail", "sender": "sender"}, "refused"),
+    ],
+)
+def test_refusal_covers_what_it_names(
+    client: Client, world: World, wish: dict[str, str], reason: str
+) -> None:
+    client.consent()
+    if "sender" in wish:
+        wish = {**wish, "sender": str(getattr(world, wish["sender"]).id)}
+    said = {"number": "13800000000", "via": "sms", **wish}
+    answer = client.post("/v1/refusals", said, who="carrier").json
+    assert {name: answer[name] for name in wish} == wish
+    assert client.lookup().json["reason"] == reason
+
+
+def test_reassignment_ends_consents_until_it_is_cancelled(client: Client) -> None:
+    [consent] = client.consent().json["consents"]
+    report = {"number": "13800000000", "reassigned_at": "2026-11-30T10:00:00+08:00"}
+    answer = client.post("/v1/reassignments", report, who="carrier")
+    assert answer.status_code == 201
+    assert {name: answer.json[name] for name in answer.json if name != "id"} == {
+        "number": "+8613800000000",
+        "reassigned_at": "2026-11-30T02:00:00Z",
+        "recorded_at": "2026-12-01T02:00:00Z",
+        "cancelled_at": None,
+    }
+    assert client.lookup().json["reason"] == "number_reassigned"
+    shown = client.get(f"/v1/consents/{consent['id']}", who="sender").json
+    assert shown is not None
+    assert shown["state"] == "reassigned"
+    assert shown["history"][-1] == {"event": "reassigned", "at": "2026-11-30T02:00:00Z"}
+    cancelled = client.post(f"/v1/reassignments/{answer.json['id']}/cancel", who="carrier")
+    assert (cancelled.status_code, cancelled.json["cancelled_at"]) == (200, "2026-12-01T02:00:00Z")
+    assert client.lookup().json["reason"] == "consented"
+
+
+# Organisations and the numbers they hold
+
+
+def test_organisation_is_registered_and_shown(client: Client) -> None:
+    entity = {
+        "kind": "sender", "name": "青鸟", "uscc": make_uscc(77), "contact_phone": "400 123 4567",
+    }  # fmt: skip
+    answer = client.post("/v1/organisations", entity, who="operator")
+    assert answer.status_code == 201
+    assert {name: answer.json[name] for name in answer.json if name != "id"} == {
+        **entity,
+        "recorded_at": "2026-12-01T02:00:00Z",
+        "suspended": None,
+        "limits": {
+            "requests_per_second": None,
+            "lookup_numbers_per_day": None,
+            "assertion_numbers_per_day": None,
+        },
+    }
+    path = f"/v1/organisations/{answer.json['id']}"
+    assert client.get(path, who="operator").json == answer.json
+    assert client.get(path, who="regulator").json == answer.json
+    assert client.post("/v1/organisations", entity, who="operator").status_code == 409
+
+
+def test_organisations_are_listed_page_by_page(client: Client, world: World) -> None:
+    kind = OrganisationKind.SENDER
+    world.do(lambda session: [make_organisation(session, kind, n) for n in range(6, 120)])
+    first = client.get("/v1/organisations", who="regulator").json
+    assert first is not None
+    rest = client.get(f"/v1/organisations?cursor={first['cursor']}", who="regulator").json
+    assert rest is not None
+    listed = [each["uscc"] for each in first["organisations"] + rest["organisations"]]
+    assert listed == [make_uscc(n) for n in range(120)]
+    assert (len(first["organisations"]), rest["cursor"]) == (100, None)
+
+
+def test_holding_appears_in_the_public_register_until_its_release(
+    client: Client, world: World, clock: Clock
+) -> None:
+    path = f"/v1/organisations/{world.sender.id}/numbers"
+    resource = {
+        "number": "1069-0007", "channels": ["sms"], "usages": ["commercial", "public"],
+        "held_until": "2027-12-01T00:00:00+08:00",
+    }  # fmt: skip
+    held = client.post(path, resource, who="operator")
+    assert held.status_code == 201
+    assert held.json == {
+        "number": "10690007",
+        "kind": "port",
+        "holder": {"id": str(world.sender.id), "name": "sender 1", "contact_phone": "4001234567"},
+        "channels": ["sms"],
+        "usages": ["commercial", "public"],
+        "held_from": "2026-12-01T02:00:00Z",
+        "held_until": "2027-11-30T16:00:00Z",
+        "released_at": None,
+    }
+    listed = client.get(path, who="regulator").json
+    assert listed is not None
+    assert held.json in listed["numbers"]
+    assert len(listed["numbers"]) == 4
+    # An extension that nobody was assigned belongs to the holder of the port.
+    assert client.get("/v1/numbers/10690007123").json == held.json
+    clock.pass_(days=1)
+    released = client.post(f"{path}/10690007/release", who="operator")
+    assert released.json == {**held.json, "released_at": "2026-12-02T02:00:00Z"}
+    assert client.get("/v1/numbers/10690007").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("number", "holder"), [(SMS_PORT, "sender"), (OTHER_PORT, "sender"), ("10695555", "carrier")]
+)
+def test_holding_is_refused_where_it_is_taken_or_not_for_this_kind(
+    client: Client, world: World, number: str, holder: str
+) -> None:
+    resource = {"number": number, "channels": ["sms"], "usages": ["service"]}
+    path = f"/v1/organisations/{getattr(world, holder).id}/numbers"
+    assert client.post(path, resource, who="operator").status_code == 409
+
+
+# The service
+
+
+def test_jwks_publishes_public_halves_only(client: Client) -> None:
+    published = client.get("/.well-known/jwks.json").json
+    assert published is not None
+    [key] = published["keys"]
+    assert (key["kty"], key["crv"], key["alg"]) == ("OKP", "Ed25519", "Ed25519")
+    assert "d" not in key
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/openapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs/start.js", "text/javascript; charset=utf-8"),
+        ("/docs/assets/swagger-ui.css", "text/css; charset=utf-8"),
+        ("/docs/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("/healthz", "application/json"),
+        ("/metrics", "text/plain; version=1.0.0; charset=utf-8"),
+    ],
+)
+def test_service_routes_answer_without_a_key(client: Client, path: str, content_type: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+
+
+def test_readyz_says_ready_with_the_policy(
+    client: Client, registry: Registry, clock: Clock
+) -> None:
+    clock.now = registry.database.now() or clock.now
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "ready", "problems": [], "demo": False, "policy": "cn-2020-draft",
+    }  # fmt: skip
+
+
+def test_metrics_count_requests_by_route_and_verdicts_by_reason(client: Client) -> None:
+    def sample(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    requests = 'registry_requests_total{method="POST",route="/v1/lookups",status="200"}'
+    verdicts = 'registry_verdicts_total{channel="sms",reason="no_consent"}'
+    before = sample(requests), sample(verdicts)
+    client.lookup()
+    client.batch(["13800000001", "13800000002"])
+    assert (sample(requests) - before[0], sample(verdicts) - before[1]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/lookups", 405), ("PUT", "/readyz", 405), ("GET", "/v1/nothing", 404)],
+)
+def test_unknown_routes_and_methods_are_problems(
+    client: Client, method: str, path: str, status: int
+) -> None:
+    answer = client.call(method, path)
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert ("Allow" in answer.headers) is (status == 405)

@@ -90,9 +90,7 @@ def _expression_indexes(connection: Connection) -> set[str]:
 def test_upgrade_from_the_first_release_keeps_data(empty: Database) -> None:
     database.upgrade(empty.url, FIRST)
     with empty.write() as session:
-        session.execute(
-            text("INSERT INTO registry_state (name, value) VALUES ('demo', 'yes')")
-        )
+        session.execute(text("INSERT INTO registry_state (name, value) VALUES ('demo', 'yes')"))
     database.upgrade(empty.url)
     with empty.read() as connection:
         kept = connection.execute(text("SELECT name, value FROM registry_state")).all()

@@ -1,0 +1,452 @@
+"""The ledger: what a grant, a withdrawal, a refusal or a reassignment leaves behind."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from registry import ledger
+from registry.consent import Basis, Channel, End, Reason, Topic
+from registry.errors import Kind, RegistryError
+from registry.ledger import Scope
+from registry.models import (
+    Consent,
+    Event,
+    Grant,
+    Notice,
+    OutboxItem,
+    Reassignment,
+    Refusal,
+)
+from registry.numbers import SubscriberNumber
+from registry.policy import Assertions
+from tests.factories import OTHER_PORT, START, VOICE_LINE, Client, Clock, World, make_number
+
+NUMBER = make_number()
+
+
+def reason(world: World, **question: Any) -> Reason:
+    return world.verdict(**question).reason
+
+
+def confirm(world: World, **terms: Any) -> Consent:
+    [consent] = world.grant(basis=Basis.CONFIRMED, **terms)
+    return consent
+
+
+def stored(world: World, row: Consent) -> Consent:
+    """Read a consent again."""
+    found = world.do(lambda session: session.get(Consent, row.id))
+    assert found is not None
+    return found
+
+
+def count(world: World, table: type[Any]) -> int:
+    with world.registry.database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def assertions_are(world: World, worth: Assertions, delay: int = 0) -> None:
+    """Choose the policy's value of an assertion."""
+    rules = world.registry.policy
+    worth_of_them = replace(rules.consents, asserted=worth, assertion_delay_minutes=delay)
+    world.registry.policy = replace(rules, consents=worth_of_them)
+
+
+Words = tuple[Channel | None, Topic | None, str | None]
+
+
+def scope(world: World, words: Words) -> Scope:
+    """Return a scope whose sender is named as in `World`."""
+    channel, topic, sender = words
+    return Scope(channel, topic, getattr(world, sender).id if sender else None)
+
+
+COVERING: list[Words] = list(product([None, Channel.SMS], [None, Topic.RETAIL], [None, "sender"]))
+"""Every scope of a refusal that covers an SMS about retail from `sender`."""
+BESIDE: list[Words] = [
+    (Channel.VOICE, None, None),
+    (None, Topic.LOANS, None),
+    (None, None, "other_sender"),
+    (Channel.SMS, Topic.RETAIL, "other_sender"),
+]
+
+
+# Grants
+
+
+def test_grant_records_a_consent_for_each_topic_of_one_act(world: World) -> None:
+    before = count(world, Event)
+    topics = (Topic.RETAIL, Topic.TRAVEL, Topic.GAMES)
+    consents = world.grant(topics=topics)
+    assert [row.topic for row in consents] == list(topics)
+    assert len({row.event_id for row in consents}) == 1
+    assert count(world, Grant) == 1
+    assert count(world, Event) == before + 1
+    for topic in Topic:
+        allowed = Reason.CONSENTED if topic in topics else Reason.NO_CONSENT
+        assert reason(world, topic=topic) is allowed
+    assert reason(world, channel=Channel.VOICE, sending=VOICE_LINE) is Reason.NO_CONSENT
+    assert reason(world, sending=OTHER_PORT) is Reason.NO_CONSENT
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Basis.ASSERTED, Basis.ASSERTED),
+        (Basis.ASSERTED, Basis.CONFIRMED),
+        (Basis.CONFIRMED, Basis.CONFIRMED),
+    ],
+)
+def test_grant_supersedes_the_active_one_of_its_topics_only(
+    world: World, clock: Clock, first: Basis, second: Basis
+) -> None:
+    soon = clock.now + timedelta(days=1)
+    old, kept = world.grant(topics=(Topic.RETAIL, Topic.LOANS), valid_until=soon, basis=first)
+    world.grant(basis=second)
+    assert stored(world, old).end_reason is End.SUPERSEDED
+    assert stored(world, kept).end_reason is None
+    clock.pass_(days=2)
+    assert reason(world) is Reason.CONSENTED
+    assert reason(world, topic=Topic.LOANS) is Reason.CONSENT_EXPIRED
+
+
+@pytest.mark.parametrize("words", COVERING)
+def test_assertion_has_no_effect_when_a_refusal_covers_it(world: World, words: Words) -> None:
+    refusal = world.refuse(scope=scope(world, words))
+    world.grant()
+    assert reason(world) is Reason.NO_CONSENT
+    world.lift(refusal)
+    assert reason(world) is Reason.NO_CONSENT
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+
+
+@pytest.mark.parametrize("words", BESIDE)
+def test_assertion_has_effect_when_a_refusal_is_about_something_else(
+    world: World, words: Words
+) -> None:
+    world.refuse(scope=scope(world, words))
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+
+
+def test_assertion_has_no_effect_while_a_confirmed_consent_is_in_force(
+    world: World, clock: Clock
+) -> None:
+    confirmed = confirm(world, valid_until=clock.now + timedelta(days=1))
+    world.grant()
+    assert stored(world, confirmed).end_reason is None
+    clock.pass_(days=1)
+    assert reason(world) is Reason.CONSENT_EXPIRED
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+
+
+def test_assertion_waits_for_its_confirmation_when_the_policy_says_so(world: World) -> None:
+    assertions_are(world, Assertions.NEED_CONFIRMATION)
+    [first] = world.grant()
+    [second] = world.grant()
+    assert stored(world, first).end_reason is End.SUPERSEDED
+    assert reason(world) is Reason.NO_CONSENT
+    confirm(world)
+    assert stored(world, second).end_reason is End.SUPERSEDED
+    assert reason(world) is Reason.CONSENTED
+
+
+def test_assertion_has_effect_from_the_end_of_the_policys_delay(world: World, clock: Clock) -> None:
+    assertions_are(world, Assertions.COUNT, delay=90)
+    world.grant()
+    clock.pass_(minutes=90, microseconds=-1)
+    assert reason(world) is Reason.NO_CONSENT
+    clock.pass_(microseconds=1)
+    assert reason(world) is Reason.CONSENTED
+
+
+WITHOUT_EFFECT: dict[str, Callable[[World], object]] = {
+    "refused": lambda world: world.refuse(),
+    "confirmed": confirm,
+    "needs_confirmation": lambda world: assertions_are(world, Assertions.NEED_CONFIRMATION),
+    "delayed": lambda world: assertions_are(world, Assertions.COUNT, delay=90),
+}
+
+
+@pytest.mark.parametrize("prepare", WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT.keys())
+def test_sender_is_answered_alike_when_its_assertion_has_no_effect(
+    world: World, client: Client, prepare: Callable[[World], object]
+) -> None:
+    effective = client.consent("13900000000")
+    prepare(world)
+    waiting = client.consent()
+    assert waiting.status_code == effective.status_code == 201
+    assert _alike(waiting) == _alike(effective)
+    shown = [
+        client.get(f"/v1/consents/{answer.json['consents'][0]['id']}", who="sender")
+        for answer in (waiting, effective)
+    ]
+    assert _alike(shown[0]) == _alike(shown[1])
+
+
+def _alike(answer: Any) -> str:
+    """Return an answer without what differs between any two: ids and numbers."""
+    return re.sub(r'"(id|number)": *"[^"]+"', "", json.dumps(answer.json))
+
+
+def test_subscriber_is_told_of_every_assertion_and_of_no_own_act(world: World) -> None:
+    world.refuse()
+    [waiting] = world.grant()
+    confirm(world)
+    assert _notices(world) == [(Notice.CONSENT_ASSERTED, NUMBER, waiting.grant_id)]
+
+
+def _notices(world: World) -> list[tuple[Notice, SubscriberNumber, UUID]]:
+    rows = world.do(lambda it: it.scalars(select(OutboxItem).order_by(OutboxItem.id)).all())
+    return [(row.notice, row.number, row.subject_id) for row in rows]
+
+
+# Refusals and withdrawals
+
+
+@pytest.mark.parametrize("words", COVERING)
+def test_refusal_beats_every_consent_recorded_before_it(world: World, words: Words) -> None:
+    world.grant()
+    refusal = world.refuse(scope=scope(world, words))
+    assert reason(world) is Reason.REFUSED
+    confirm(world)
+    assert reason(world) is Reason.CONSENTED
+    world.refuse(scope=scope(world, words))
+    assert reason(world) is Reason.REFUSED
+    with pytest.raises(RegistryError) as superseded:
+        world.lift(refusal)
+    assert superseded.value.kind is Kind.CONFLICT
+
+
+def test_confirmed_consent_passes_an_older_refusal_for_its_pair_only(world: World) -> None:
+    world.grant(topics=(Topic.RETAIL, Topic.LOANS))
+    world.grant(channel=Channel.VOICE)
+    world.grant(sender=world.other_sender)
+    world.refuse()
+    confirm(world)
+    assert reason(world) is Reason.CONSENTED
+    assert reason(world, topic=Topic.LOANS) is Reason.REFUSED
+    assert reason(world, channel=Channel.VOICE, sending=VOICE_LINE) is Reason.REFUSED
+    assert reason(world, sending=OTHER_PORT) is Reason.REFUSED
+
+
+def test_withdrawal_by_the_subscriber_is_passed_by_a_confirmed_consent_only(world: World) -> None:
+    [consent] = world.grant()
+    world.withdraw(consent)
+    [refusal] = world.do(lambda session: session.scalars(select(Refusal)).all())
+    assert (refusal.channel, refusal.topic) == (Channel.SMS, Topic.RETAIL)
+    assert refusal.sender_id == world.sender.id
+    world.grant()
+    assert reason(world) is Reason.CONSENT_WITHDRAWN
+    confirm(world)
+    assert reason(world) is Reason.CONSENTED
+
+
+def test_withdrawal_by_the_sender_leaves_no_refusal(world: World) -> None:
+    [consent] = world.grant()
+    world.withdraw(consent, by_subscriber=False)
+    assert reason(world) is Reason.CONSENT_WITHDRAWN
+    assert count(world, Refusal) == 0
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+
+
+def test_withdrawal_changes_nothing_when_repeated(world: World) -> None:
+    [consent] = world.grant()
+    ended = world.withdraw(consent)
+    before = count(world, Event)
+    assert world.withdraw(consent).ended_at == ended.ended_at
+    assert count(world, Event) == before
+
+
+def test_withdrawal_conflicts_when_the_consent_ended_otherwise(world: World, clock: Clock) -> None:
+    [superseded] = world.grant()
+    [reassigned] = world.grant()
+    world.reassign(reassigned_at=clock.pass_(days=1))
+    for consent in (superseded, reassigned):
+        with pytest.raises(RegistryError) as error:
+            world.withdraw(consent)
+        assert error.value.kind is Kind.CONFLICT
+
+
+def test_lifting_uncovers_consents_when_no_other_refusal_covers_them(world: World) -> None:
+    world.grant()
+    wide = world.refuse()
+    narrow = world.refuse(scope=Scope(topic=Topic.RETAIL))
+    world.lift(wide)
+    assert reason(world) is Reason.REFUSED
+    world.lift(narrow)
+    assert reason(world) is Reason.CONSENTED
+    assert _notices(world)[1:] == [
+        (Notice.REFUSAL_LIFTED, NUMBER, refusal.id) for refusal in (wide, narrow)
+    ]
+    before = count(world, Event)
+    world.lift(narrow)
+    assert count(world, Event) == before
+
+
+# Tenures
+
+
+def test_reassignment_ends_everything_but_own_acts_after_it(world: World, clock: Clock) -> None:
+    world.grant(topics=(Topic.LOANS,))
+    confirm(world, topics=(Topic.RETAIL,))
+    world.refuse(scope=Scope(channel=Channel.VOICE))
+    moved = clock.pass_(days=1)
+    world.grant(topics=(Topic.GAMES,))
+    confirm(world, topics=(Topic.TRAVEL,))
+    world.refuse(scope=Scope(topic=Topic.HEALTH))
+    clock.pass_(days=1)
+    world.reassign(reassigned_at=moved)
+    for topic in (Topic.LOANS, Topic.RETAIL, Topic.GAMES):
+        assert reason(world, topic=topic) is Reason.NUMBER_REASSIGNED
+    assert reason(world, topic=Topic.TRAVEL) is Reason.CONSENTED
+    world.grant(channel=Channel.VOICE, topics=(Topic.RETAIL, Topic.HEALTH))
+    voice = {"channel": Channel.VOICE, "sending": VOICE_LINE}
+    assert reason(world, topic=Topic.RETAIL, **voice) is Reason.CONSENTED
+    assert reason(world, topic=Topic.HEALTH, **voice) is Reason.NO_CONSENT
+
+
+def test_new_subscriber_begins_without_the_wishes_of_the_old_one(
+    world: World, clock: Clock
+) -> None:
+    world.refuse()
+    world.grant()
+    world.reassign(reassigned_at=clock.pass_(days=1))
+    assert reason(world) is Reason.NO_CONSENT
+    world.refuse()
+    world.grant()
+    assert reason(world) is Reason.NO_CONSENT
+    world.reassign(reassigned_at=clock.pass_(days=1))
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+
+
+def test_cancelling_restores_what_the_reassignment_ended(world: World, clock: Clock) -> None:
+    world.grant(topics=(Topic.RETAIL, Topic.LOANS))
+    world.refuse(scope=Scope(topic=Topic.LOANS))
+    reassignment = world.reassign(reassigned_at=clock.pass_(days=1))
+    assert reason(world) is Reason.NUMBER_REASSIGNED
+    world.cancel(reassignment)
+    assert reason(world) is Reason.CONSENTED
+    assert reason(world, topic=Topic.LOANS) is Reason.REFUSED
+    before = count(world, Event)
+    world.cancel(reassignment)
+    assert count(world, Event) == before
+
+
+def test_cancelling_keeps_what_was_recorded_meanwhile(world: World, clock: Clock) -> None:
+    [older] = world.grant(topics=(Topic.RETAIL,), valid_until=clock.now + timedelta(days=2))
+    world.grant(topics=(Topic.LOANS,))
+    old_refusal = world.refuse(scope=Scope(channel=Channel.VOICE))
+    reassignment = world.reassign(reassigned_at=clock.pass_(days=1))
+    world.grant(topics=(Topic.RETAIL,))
+    [withdrawn] = world.grant(topics=(Topic.LOANS,))
+    world.withdraw(withdrawn)
+    new_refusal = world.refuse(scope=Scope(channel=Channel.VOICE))
+    world.cancel(reassignment)
+    assert stored(world, older).end_reason is End.SUPERSEDED
+    clock.pass_(days=2)
+    assert reason(world, topic=Topic.RETAIL) is Reason.CONSENTED
+    assert reason(world, topic=Topic.LOANS) is Reason.CONSENT_WITHDRAWN
+    with pytest.raises(RegistryError):
+        world.lift(old_refusal)
+    assert world.lift(new_refusal).end_reason is End.LIFTED
+
+
+def test_cancelling_lets_no_assertion_pass_a_restored_refusal(world: World, clock: Clock) -> None:
+    world.withdraw(world.grant()[0])
+    reassignment = world.reassign(reassigned_at=clock.pass_(days=1))
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+    world.cancel(reassignment)
+    assert not reason(world).allowed
+    confirm(world)
+    assert reason(world) is Reason.CONSENTED
+
+
+@pytest.mark.parametrize("first_cancelled", [0, 1])
+def test_cancelling_two_reassignments_restores_what_both_ended(
+    world: World, clock: Clock, first_cancelled: int
+) -> None:
+    world.grant(topics=(Topic.RETAIL, Topic.LOANS))
+    world.refuse(scope=Scope(topic=Topic.LOANS))
+    reassignments = [world.reassign(reassigned_at=clock.pass_(days=1))]
+    world.refuse(scope=Scope(topic=Topic.LOANS))
+    world.grant(topics=(Topic.TRAVEL,))
+    reassignments.append(world.reassign(reassigned_at=clock.pass_(days=1)))
+    world.cancel(reassignments.pop(first_cancelled))
+    assert reason(world, topic=Topic.RETAIL) is Reason.NUMBER_REASSIGNED
+    world.cancel(reassignments.pop())
+    assert reason(world, topic=Topic.RETAIL) is Reason.CONSENTED
+    assert reason(world, topic=Topic.LOANS) is Reason.REFUSED
+    assert reason(world, topic=Topic.TRAVEL) is Reason.CONSENTED
+
+
+# What is not accepted
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [
+        ({"granted_at": START + timedelta(seconds=61)}, "granted_at"),
+        ({"granted_at": START - timedelta(days=1, seconds=1)}, "granted_at"),
+        ({"valid_until": START}, "valid_until"),
+    ],
+)
+def test_grant_is_invalid_when_its_times_contradict_the_registry(
+    world: World, terms: dict[str, Any], field: str
+) -> None:
+    world.reassign(reassigned_at=START - timedelta(days=1))
+    before = count(world, Event)
+    with pytest.raises(RegistryError) as error:
+        world.grant(**terms)
+    assert error.value.kind is Kind.INVALID
+    assert set(error.value.fields or ()) == {field}
+    assert (count(world, Consent), count(world, Event)) == (0, before)
+
+
+def test_reassignment_is_refused_when_it_contradicts_the_known_ones(
+    world: World, clock: Clock
+) -> None:
+    with pytest.raises(RegistryError) as future:
+        world.reassign(reassigned_at=clock.now + timedelta(seconds=61))
+    assert future.value.kind is Kind.INVALID
+    known = world.reassign()
+    for earlier in (clock.now, clock.now - timedelta(days=1)):
+        with pytest.raises(RegistryError) as conflict:
+            world.reassign(reassigned_at=earlier)
+        assert conflict.value.kind is Kind.CONFLICT
+    world.cancel(known)
+    assert world.reassign(reassigned_at=clock.now - timedelta(days=1))
+
+
+def test_ids_of_others_are_as_if_they_were_not(world: World) -> None:
+    [consent], refusal, reassignment = world.grant(), world.refuse(), world.reassign()
+    stranger = replace(world, sender=world.other_sender, carrier=world.other_carrier)
+    others_consent = Consent(id=consent.id, sender_id=stranger.sender.id)
+    acts: list[Callable[[], object]] = [
+        lambda: stranger.withdraw(others_consent),
+        lambda: stranger.do(lambda it: ledger.own_consent(it, consent.id, stranger.sender.id)),
+        lambda: stranger.lift(refusal),
+        lambda: stranger.cancel(reassignment),
+        lambda: world.withdraw(Consent(id=uuid4(), sender_id=world.sender.id)),
+        lambda: world.lift(Refusal(id=uuid4())),
+        lambda: world.cancel(Reassignment(id=uuid4())),
+    ]
+    before = count(world, Event)
+    for act in acts:
+        with pytest.raises(RegistryError) as error:
+            act()
+        assert error.value.kind is Kind.NOT_FOUND
+    assert count(world, Event) == before
