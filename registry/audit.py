@@ -178,7 +178,8 @@ class Recorder:
 
     def key_used(self, key_id: UUID, now: datetime) -> None:
         """Note the use of a key."""
-        self._used_keys[key_id] = now
+        with self._lock:
+            self._used_keys[key_id] = now
 
     def _run(self) -> None:
         while not self._stop.wait(GROUP_SECONDS):
@@ -205,7 +206,8 @@ class Recorder:
                 note_use(session, keys)
         except SQLAlchemyError as error:
             log.error("audit not written, trying again: %s", type(error).__name__)
-            self._used_keys = {**keys, **self._used_keys}
+            with self._lock:
+                self._used_keys = {**keys, **self._used_keys}
             return
         with self._lock:
             del self._waiting[: len(answers)]

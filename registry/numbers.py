@@ -140,6 +140,8 @@ def clean(text: object) -> str:
         raise _invalid("too long for a telephone number")
     if text.isascii() and text.isdigit():
         return text
+    if re.search(r"[.．][^.．]\Z", text):
+        raise _invalid("a decimal fraction, which a spreadsheet made of a number")
     digits = "".join(map(_clean_character, text))
     if "+" in digits[1:] or not digits.removeprefix("+"):
         raise _invalid("not a telephone number")
@@ -180,8 +182,14 @@ _GRAMMAR = (
     (ResourceKind.SERVICE_96, re.compile(r"96[0-9]{3,18}")),
     (ResourceKind.SERVICE_400, re.compile(r"400[0-9]{7}")),
 )
-_SHORTEST = {ResourceKind.PORT: 8, ResourceKind.SERVICE_95: 5, ResourceKind.SERVICE_96: 5}
-"""Kinds that may be extended by further digits, with the length of their shortest number."""
+_SHORTEST = {
+    ResourceKind.PORT: 8,
+    ResourceKind.SERVICE_95: 5,
+    ResourceKind.SERVICE_96: 5,
+    ResourceKind.SERVICE_950: 5,
+}
+"""Kinds in which a number may lie beneath a shorter one, with the shortest one's length. A 950
+number may begin with somebody's 95 number, such as 95013, and then belongs to that holder."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def rotate(path: Path) -> str:
     old = json.loads(path.read_text())["keys"]
     new = _new_key()
     replacement = path.with_suffix(".new")
+    replacement.unlink(missing_ok=True)  # A rotation that was cut off may have left one.
     _write_new(replacement, {"keys": [new, *map(_public, old)]})
     replacement.replace(path)
     return str(new["kid"])

@@ -117,7 +117,7 @@ def suspension(session: Session, organisation_id: UUID) -> Suspension | None:
 def suspend(
     session: Session, organisation_id: UUID, reason: str, *, actor_id: UUID | None, now: datetime
 ) -> Organisation:
-    """Stop an organisation's commercial contacts and writes, for a recorded reason (R20)."""
+    """Stop an organisation's contacts, of every class, and its writes (R20)."""
     organisation = find(session, organisation_id)
     row = Suspension(
         id=uuid7(),
