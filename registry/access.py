@@ -187,7 +187,8 @@ def note_use(session: Session, used: Mapping[UUID, datetime]) -> None:
             update(ApiKey.__table__)  # type: ignore[arg-type]
             .where(ApiKey.__table__.c.id == bindparam("used_id"))
             .values(last_used_at=bindparam("used_at")),
-            [{"used_id": key_id, "used_at": at} for key_id, at in used.items()],
+            # In one order, so that two processes never wait for each other's keys.
+            [{"used_id": key_id, "used_at": at} for key_id, at in sorted(used.items())],
         )
 
 

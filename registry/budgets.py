@@ -34,7 +34,8 @@ class RequestLimiter:
 
 
 _NAME = text(
-    # Python counts the rows of what begins with INSERT only, so its query comes within.
+    # Python counts the rows of what begins with INSERT only, so its query comes within. The
+    # order keeps two that name the same numbers at once from waiting for each other.
     """
     INSERT INTO asked_numbers (organisation_id, day, purpose, number)
     WITH RECURSIVE items (i, number) AS (
@@ -43,6 +44,7 @@ _NAME = text(
         SELECT i + 1, substr(:tokens, 16 * i + 17, 16) FROM items WHERE i < :last
     )
     SELECT :organisation_id, :day, :purpose, number FROM items WHERE true
+    ORDER BY number
     ON CONFLICT DO NOTHING
     """
 ).bindparams(

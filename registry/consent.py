@@ -241,19 +241,18 @@ def wish_facts(wish: Wish, at: datetime) -> Fact:
     """Return what speaks for a contact at `at` on the subscriber's side, hours and cap aside."""
     if wish.event is None or wish.effective_from is None or wish.effective_from > at:
         return Fact(0)
-    facts = Fact.CONSENT
-    if not wish.reassigned:
-        facts |= Fact.SAME_TENURE
-    if wish.end is None:
-        facts |= Fact.NOT_WITHDRAWN
-    if wish.valid_until is not None and at < wish.valid_until:
-        facts |= Fact.NOT_EXPIRED
-    if wish.refused_event is None or (
+    unexpired = wish.valid_until is not None and at < wish.valid_until
+    unrefused = wish.refused_event is None or (
         # An assertion finds an older refusal standing when a reassignment was cancelled.
         wish.basis is Basis.CONFIRMED and wish.refused_event < wish.event
-    ):
-        facts |= Fact.NOT_REFUSED
-    return facts
+    )
+    return Fact(  # A flag built once is several times as fast as flags put together one by one.
+        Fact.CONSENT.value
+        + Fact.SAME_TENURE.value * (not wish.reassigned)
+        + Fact.NOT_WITHDRAWN.value * (wish.end is None)
+        + Fact.NOT_EXPIRED.value * unexpired
+        + Fact.NOT_REFUSED.value * unrefused
+    )
 
 
 def under_cap(cap: Cap | None, at: datetime, zone: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from operator import itemgetter
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -132,8 +132,8 @@ def planned(at: datetime | None, now: datetime, policy: Policy) -> datetime:
 _FACTS = (
     text(
         # The tokens come as one byte string that a recursive query cuts up, which both
-        # databases understand, so neither the statement nor its parameters depend on N. The
-        # holding stands in the first row only: it is the same for all of them.
+        # databases understand, so neither the statement nor its parameters depend on N. A
+        # number without consent has no row; the first one always has, with the holding in it.
         """
         WITH RECURSIVE
         beginnings (digits) AS (
@@ -187,6 +187,7 @@ _FACTS = (
          AND c.channel = :channel AND c.topic = :topic AND c.latest
         LEFT JOIN grants AS g ON g.id = c.grant_id
         LEFT JOIN holding AS h ON items.i = 0
+        WHERE c.event_id IS NOT NULL OR items.i = 0
         """
     )
     .bindparams(
@@ -244,8 +245,9 @@ def contact(
     if number is None or asker.kind is not OrganisationKind.CARRIER:
         raise RegistryError(Kind.SCOPE_MISSING, "only carriers count contacts")
     lock_number(session, number)
-    [row] = _load(session.connection(), question)
-    found = _answer([row], asker, question, now, policy)
+    rows = _load(session.connection(), question)
+    found = _answer(rows, asker, question, now, policy)
+    row = rows[0]
     if found.verdicts[0].reason is Reason.CONSENTED:
         period = row.cap_period.start(question.at, number.zones[0])
         used = row.cap_used if row.cap_used_in == period else 0
@@ -257,8 +259,11 @@ def contact(
     return replace(found, contact=True)
 
 
-def _load(connection: Connection, question: Question) -> Sequence[Row[Any]]:
-    """Return a row of facts for each valid number of the question, in their order."""
+def _load(connection: Connection, question: Question) -> dict[int, Row[Any]]:
+    """Return the facts of those valid numbers of a question that have a consent, by their place.
+
+    The first place has a row in any case, which also tells of the sending number.
+    """
     valid = [number for number in question.numbers if number is not None]
     parameters = {
         "sending": question.sending.text,
@@ -269,15 +274,14 @@ def _load(connection: Connection, question: Question) -> Sequence[Row[Any]]:
         "topic": question.topic.value if question.topic else None,
         "at": question.at,
     }
-    rows = connection.execute(_FACTS, parameters).all()
-    return sorted(rows, key=itemgetter(0))
+    return {row[0]: row for row in connection.execute(_FACTS, parameters)}
 
 
 def _answer(
-    rows: Sequence[Row[Any]], asker: Asker, question: Question, now: datetime, policy: Policy
+    rows: dict[int, Row[Any]], asker: Asker, question: Question, now: datetime, policy: Policy
 ) -> Answer:
     decider = _Decider(asker, question, rows[0], now, policy)
-    remaining = iter(rows)
+    places = count()
     return Answer(
         id=uuid7(),
         question=question,
@@ -288,7 +292,7 @@ def _answer(
         contact=False,
         position=rows[0].position or 0,
         verdicts=[
-            _INVALID if number is None else decider.verdict(number, next(remaining))
+            _INVALID if number is None else decider.verdict(number, rows.get(next(places)))
             for number in question.numbers
         ],
         policy=policy.name,
@@ -304,33 +308,41 @@ class _Decider:
         self.at = question.at
         self.until = now + timedelta(minutes=policy.verdicts.lookup_minutes)
         self.forecast = question.at > self.until
-        self.sender_facts = holding_facts(_holding(asker, question, first), question.message_class)
+        holding = _holding(asker, question, first)
+        self.sender_facts = holding_facts(holding, question.message_class).value
         self.opens = cache(policy.contact_hours.opens)
         self.closes = cache(policy.contact_hours.closes)
+        self.without_consent = self._allowing(DECISIONS[self.sender_facts], self.until)
 
-    def verdict(self, number: SubscriberNumber, row: Row[Any]) -> Verdict:
+    def verdict(self, number: SubscriberNumber, row: Row[Any] | None) -> Verdict:
         """Return the verdict on one number, with the times that go with its reason."""
+        if row is None or row.event_id is None:
+            return self.without_consent
         zones = number.zones
         wish = _wish(row)
         opens = self.opens(self.at, zones)
-        facts = self.sender_facts | wish_facts(wish, self.at)
+        facts = self.sender_facts | wish_facts(wish, self.at).value
         if opens == self.at:
-            facts |= Fact.IN_HOURS
+            facts |= _IN_HOURS
         if under_cap(wish.cap, self.at, zones[0]):
-            facts |= Fact.UNDER_CAP
+            facts |= _UNDER_CAP
         reason = DECISIONS[facts]
         if reason is Reason.QUIET_HOURS:
             return Verdict(reason, retry_at=opens)
-        if reason is Reason.FREQUENCY_EXCEEDED and wish.cap is not None:
-            next_period = wish.cap.period.end(self.at, zones[0])
+        if reason is Reason.FREQUENCY_EXCEEDED:
+            next_period = row.cap_period.end(self.at, zones[0])
             return Verdict(reason, retry_at=self.opens(next_period, zones))
-        if not reason.allowed or self.forecast:
-            return Verdict(reason)
-        if reason is Reason.CONSENTED and wish.valid_until is not None:
-            return Verdict(reason, min(self.until, wish.valid_until, self.closes(self.at, zones)))
-        return Verdict(reason, self.until)
+        if reason is Reason.CONSENTED:
+            until = min(self.until, row.valid_until, self.closes(self.at, zones))
+            return self._allowing(reason, until)
+        return self._allowing(reason, self.until)
+
+    def _allowing(self, reason: Reason, until: datetime) -> Verdict:
+        """Return a verdict that is valid for a time if it allows and is no forecast."""
+        return Verdict(reason, until if reason.allowed and not self.forecast else None)
 
 
+_IN_HOURS, _UNDER_CAP = Fact.IN_HOURS.value, Fact.UNDER_CAP.value
 _INVALID = Verdict(Reason.INVALID_NUMBER)
 
 
@@ -350,8 +362,6 @@ def _holding(asker: Asker, question: Question, row: Row[Any]) -> Holding | None:
 
 
 def _wish(row: Row[Any]) -> Wish:
-    if row.event_id is None:
-        return _UNKNOWN
     return Wish(
         event=row.event_id,
         basis=row.basis,
@@ -362,9 +372,6 @@ def _wish(row: Row[Any]) -> Wish:
         refused_event=row.refused_event,
         cap=Cap(row.cap_count, row.cap_period, row.cap_used, row.cap_used_in),
     )
-
-
-_UNKNOWN = Wish()
 
 
 def _invalid(field: str, problem: str) -> RegistryError:

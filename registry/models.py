@@ -478,14 +478,17 @@ class Lookup(Base):
 
 
 class AskedNumber(Base):
-    """A number that an organisation asked about or asserted on a day; the first time counts."""
+    """A number that an organisation asked about or asserted on a day; the first time counts.
+
+    Not written to PostgreSQL's log, so a crash forgets it; what was spent is kept.
+    """
 
     __tablename__ = "asked_numbers"
 
+    number: Mapped[SubscriberNumber] = mapped_column(primary_key=True)
     organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     purpose: Mapped[Purpose] = mapped_column(primary_key=True)
-    number: Mapped[SubscriberNumber] = mapped_column(primary_key=True)
 
 
 class SpentBudget(Base):

@@ -5,7 +5,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -54,6 +54,8 @@ class SubscriberNumber:
     """A number behind which a subscriber is. Printing it shows it masked; `e164` is the number."""
 
     e164: str
+    chinese_mobile: bool = field(default=False, compare=False)
+    """Whether it is known to be one, so that nobody need ask again."""
 
     def __str__(self) -> str:
         return mask(self.e164)
@@ -64,14 +66,14 @@ class SubscriberNumber:
     @property
     def takes_sms(self) -> bool:
         """Whether an SMS can reach it (a landline takes calls only)."""
-        return bool(_CHINESE_MOBILE.fullmatch(self.e164)) or (
+        return self.chinese_mobile or (
             phonenumbers.number_type(phonenumbers.parse(self.e164)) in SMS_TYPES
         )
 
     @property
     def zones(self) -> tuple[str, ...]:
         """Every time zone the number may be in, by phonenumbers' data."""
-        if _CHINESE_MOBILE.fullmatch(self.e164):
+        if self.chinese_mobile:
             return _CHINESE_ZONES
         zones = tuple(time_zones_for_number(phonenumbers.parse(self.e164)))
         return _ALL_ZONES if UNKNOWN_TIMEZONE in zones else zones
@@ -97,9 +99,9 @@ def parse_subscriber(text: object, region: str = "CN") -> SubscriberNumber:
     """
     digits = clean(text)
     if region == "CN" and _CHINESE_MOBILE.fullmatch("+86" + digits):
-        return SubscriberNumber("+86" + digits)
+        return SubscriberNumber("+86" + digits, chinese_mobile=True)
     if _CHINESE_MOBILE.fullmatch(digits):
-        return SubscriberNumber(digits)
+        return SubscriberNumber(digits, chinese_mobile=True)
     if region == "CN" and digits.startswith("106"):
         raise _invalid("a 106 port sends messages; it is no subscriber's number")
     return _parse_any(digits, region)
