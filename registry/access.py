@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import Connection, ScalarSelect, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -55,7 +55,7 @@ class Caller:
     suspended: bool
     requests_per_second: int | None
     budgets: Mapping[Purpose, int | None]
-    lookups_spent: int
+    spent: Mapping[Purpose, int]
 
     def limits(self, policy: Limits) -> tuple[int, Mapping[Purpose, int]]:
         """Return requests a second, and distinct numbers a day for each purpose."""
@@ -125,15 +125,21 @@ _SUSPENDED = exists().where(
     Suspension.ended_at.is_(None),
     Suspension.starts_at <= bindparam("now", type_=Suspension.starts_at.type),
 )
-_SPENT = (
-    select(SpentBudget.numbers)
-    .where(
-        SpentBudget.organisation_id == ApiKey.organisation_id,
-        SpentBudget.day == bindparam("day", type_=SpentBudget.day.type),
-        SpentBudget.purpose == Purpose.LOOKUP,
+
+
+def _spent(purpose: Purpose) -> ScalarSelect[int]:
+    """Build the query of what a key's organisation spent of today's budget."""
+    return (
+        select(SpentBudget.numbers)
+        .where(
+            SpentBudget.organisation_id == ApiKey.organisation_id,
+            SpentBudget.day == bindparam("day", type_=SpentBudget.day.type),
+            SpentBudget.purpose == purpose,
+        )
+        .scalar_subquery()
     )
-    .scalar_subquery()
-)
+
+
 _KEY = (
     select(
         ApiKey.organisation_id,
@@ -146,7 +152,7 @@ _KEY = (
         Organisation.lookup_numbers_per_day,
         Organisation.assertion_numbers_per_day,
         _SUSPENDED.label("suspended"),
-        func.coalesce(_SPENT, 0).label("lookups_spent"),
+        *(func.coalesce(_spent(purpose), 0).label(f"{purpose}_spent") for purpose in Purpose),
     )
     .join_from(ApiKey, Organisation, ApiKey.organisation_id == Organisation.id)
     .where(ApiKey.id == bindparam("key_id"))
@@ -176,7 +182,7 @@ def authenticate(connection: Connection, text: str, now: datetime) -> Caller:
             Purpose.LOOKUP: key.lookup_numbers_per_day,
             Purpose.ASSERTION: key.assertion_numbers_per_day,
         },
-        lookups_spent=key.lookups_spent,
+        spent={purpose: getattr(key, f"{purpose}_spent") for purpose in Purpose},
     )
 
 

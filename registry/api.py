@@ -74,7 +74,7 @@ v1 = ApiBlueprint("v1", __name__, url_prefix="/v1", description="Consent registr
 Body = dict[str, Any]
 
 NEAR_THE_END = 1000
-"""Numbers left of a budget from which on every lookup is counted before it is answered."""
+"""Numbers left of a budget from which on each is counted before its request is answered."""
 
 
 # Lookups
@@ -91,9 +91,12 @@ def post_lookup(data: Body) -> Response:
     if data["contact"]:
         return _contact(data, number)
     question = _question(data, [number])
-    _spend_lookups([number])
+    if _near_the_end(Purpose.LOOKUP):
+        with registry().database.write() as session:
+            _spend(session, Purpose.LOOKUP, [number])
     answer = _answer(question)
     recorder().add(answer)
+    _spend_later(Purpose.LOOKUP, number)
     return jsonify(_verdict(answer))
 
 
@@ -107,14 +110,7 @@ def post_batch(data: Body) -> Response:
     numbers = lookup.parse_numbers(data["to"], data["channel"], region)
     answer = _answer(_question(data, numbers))
     with registry().database.write() as session:
-        spend(
-            session,
-            caller().organisation_id,
-            Purpose.LOOKUP,
-            [number for number in numbers if number is not None],
-            day=answer.decided_at.date(),
-            budget=_budget(Purpose.LOOKUP),
-        )
+        _spend(session, Purpose.LOOKUP, [number for number in numbers if number is not None])
         audit.write_batch(session, answer)
     return _verdicts(answer, data["to"])
 
@@ -128,22 +124,20 @@ def _contact(data: Body, number: SubscriberNumber) -> Response:
     if "Idempotency-Key" not in request.headers:
         raise _invalid("contact", "needs an Idempotency-Key")
 
+    near_the_end = _near_the_end(Purpose.LOOKUP)
+
     def count(session: Session) -> Body:
+        if near_the_end:
+            _spend(session, Purpose.LOOKUP, [number])
         question = _question(data, [number])
         asker = Asker(caller().organisation_id, caller().kind)
         answer = lookup.contact(session, asker, question, now=question.at, policy=registry().policy)
-        spend(
-            session,
-            asker.organisation_id,
-            Purpose.LOOKUP,
-            [number],
-            day=answer.decided_at.date(),
-            budget=_budget(Purpose.LOOKUP),
-        )
         audit.write(session, [answer])
         return _verdict(answer)
 
-    return commit(count)
+    response = commit(count)
+    _spend_later(Purpose.LOOKUP, number)
+    return response
 
 
 def _question(data: Body, numbers: Sequence[SubscriberNumber | None]) -> Question:
@@ -169,14 +163,23 @@ def _answer(question: Question) -> Answer:
         return lookup.answer(connection, asker, question, now=opened.clock(), policy=opened.policy)
 
 
-def _spend_lookups(numbers: list[SubscriberNumber]) -> None:
-    """Keep to the day's budget: far from its end the audit counts, near it this does at once."""
-    who, budget = caller(), _budget(Purpose.LOOKUP)
-    if who.lookups_spent + recorder().waiting_for(who.organisation_id) + NEAR_THE_END < budget:
-        return
-    with registry().database.write() as session:
-        day = registry().clock().date()
-        spend(session, who.organisation_id, Purpose.LOOKUP, numbers, day=day, budget=budget)
+def _near_the_end(purpose: Purpose) -> bool:
+    """Tell whether so little of the day's budget is left that numbers are counted at once."""
+    spent = caller().spent[purpose] + recorder().uncounted()
+    return spent + NEAR_THE_END >= _budget(purpose)
+
+
+def _spend(session: Session, purpose: Purpose, numbers: Sequence[SubscriberNumber]) -> None:
+    """Count numbers in a transaction, which fails when the day's budget is used up."""
+    day = registry().clock().date()
+    who = caller().organisation_id
+    spend(session, who, purpose, numbers, day=day, budget=_budget(purpose))
+
+
+def _spend_later(purpose: Purpose, number: SubscriberNumber) -> None:
+    """Have a number counted with the next group of audits."""
+    day = registry().clock().date()
+    recorder().name(audit.Named(caller().organisation_id, purpose, day, number))
 
 
 def _budget(purpose: Purpose) -> int:
@@ -239,15 +242,11 @@ def post_consents(data: Body) -> Response:
     opened = registry()
     sender_id = caller().organisation_id
 
+    near_the_end = _near_the_end(Purpose.ASSERTION)
+
     def record(session: Session) -> Body:
-        spend(
-            session,
-            sender_id,
-            Purpose.ASSERTION,
-            [claim.number],
-            day=opened.clock().date(),
-            budget=_budget(Purpose.ASSERTION),
-        )
+        if near_the_end:
+            _spend(session, Purpose.ASSERTION, [claim.number])
         consents = ledger.grant(
             session,
             claim,
@@ -259,7 +258,9 @@ def post_consents(data: Body) -> Response:
         )
         return {"consents": [_consent(row) for row in consents]}
 
-    return commit(record, 201)
+    response = commit(record, 201)
+    _spend_later(Purpose.ASSERTION, claim.number)
+    return response
 
 
 @v1.post("/consents/search")

@@ -9,10 +9,11 @@ import json
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import LargeBinary, TextClause, bindparam, text
@@ -140,6 +141,15 @@ def _shared(answer: Answer) -> dict[str, Any]:
     }
 
 
+class Named(NamedTuple):
+    """A number that an organisation asked about or asserted."""
+
+    organisation_id: UUID
+    purpose: Purpose
+    day: date
+    number: SubscriberNumber
+
+
 class Recorder:
     """Writes audits, spent budgets and the use of keys in groups, in a thread of its own."""
 
@@ -147,8 +157,9 @@ class Recorder:
         self._database = database
         self._waiting: list[Answer] = []
         self._used_keys: dict[UUID, datetime] = {}
-        self._counts: Counter[UUID] = Counter()
+        self._named: list[Named] = []
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -170,11 +181,15 @@ class Recorder:
             )
         with self._lock:
             self._waiting.append(answer)
-            self._counts[answer.asker_id] += 1
 
-    def waiting_for(self, organisation_id: UUID) -> int:
-        """Return how many answers of an organisation are not counted yet."""
-        return self._counts[organisation_id]
+    def name(self, named: Named) -> None:
+        """Take over a number that is to be counted against a budget."""
+        with self._lock:
+            self._named.append(named)
+
+    def uncounted(self) -> int:
+        """Return how many numbers wait to be counted."""
+        return len(self._named)
 
     def key_used(self, key_id: UUID, now: datetime) -> None:
         """Note the use of a key."""
@@ -193,16 +208,20 @@ class Recorder:
 
     def flush(self) -> None:
         """Write what waits now; what cannot be written waits on."""
+        with self._writing:
+            self._write()
+
+    def _write(self) -> None:
         with self._lock:
-            answers = self._waiting[:]
+            answers, named = self._waiting[:], self._named[:]
             keys, self._used_keys = self._used_keys, {}
-        if not answers and not keys:
+        if not (answers or named or keys):
             return
         try:
             with self._database.write() as session:
                 if answers:
                     write(session, answers)
-                _spend(session, answers)
+                _spend(session, named)
                 note_use(session, keys)
         except SQLAlchemyError as error:
             log.error("audit not written, trying again: %s", type(error).__name__)
@@ -210,14 +229,12 @@ class Recorder:
                 self._used_keys = {**keys, **self._used_keys}
             return
         with self._lock:
-            del self._waiting[: len(answers)]
-            self._counts = Counter(answer.asker_id for answer in self._waiting)
+            del self._waiting[: len(answers)], self._named[: len(named)]
 
 
-def _spend(session: Session, answers: Sequence[Answer]) -> None:
-    named: dict[tuple[UUID, date], list[SubscriberNumber]] = defaultdict(list)
-    for answer in answers:
-        numbers = named[answer.asker_id, answer.decided_at.date()]
-        numbers += [number for number in answer.question.numbers if number is not None]
-    for (asker_id, day), numbers in sorted(named.items(), key=lambda item: item[0]):
-        spend(session, asker_id, Purpose.LOOKUP, numbers, day=day, budget=None)
+def _spend(session: Session, named: Sequence[Named]) -> None:
+    budgets: dict[tuple[UUID, Purpose, date], list[SubscriberNumber]] = defaultdict(list)
+    for one in named:
+        budgets[one.organisation_id, one.purpose, one.day].append(one.number)
+    for (organisation_id, purpose, day), numbers in sorted(budgets.items(), key=itemgetter(0)):
+        spend(session, organisation_id, purpose, numbers, day=day, budget=None)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from registry.database import IDEMPOTENCY_LOCK
@@ -15,6 +15,11 @@ from registry.errors import Kind, RegistryError
 from registry.models import IdempotencyKey, number_key
 
 Body = dict[str, Any]
+
+_FIRST = select(IdempotencyKey.request_digest, IdempotencyKey.status, IdempotencyKey.answer).where(
+    IdempotencyKey.organisation_id == bindparam("who"),
+    IdempotencyKey.key_sha256 == bindparam("digest"),
+)
 
 
 def once(
@@ -35,11 +40,7 @@ def once(
     # Keyed, because senders use numbers as keys, and a plain digest would give them away.
     digest = number_key(session.get_bind().dialect).digest(key.encode())
     _lock(session, organisation_id, digest)
-    first = session.execute(
-        select(IdempotencyKey.request_digest, IdempotencyKey.status, IdempotencyKey.answer).where(
-            IdempotencyKey.organisation_id == organisation_id, IdempotencyKey.key_sha256 == digest
-        )
-    ).one_or_none()
+    first = session.connection().execute(_FIRST, {"who": organisation_id, "digest": digest}).first()
     if first is not None:
         if first.request_digest != request_digest:
             raise RegistryError(Kind.KEY_REUSED, "this Idempotency-Key came with another request")
