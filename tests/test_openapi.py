@@ -1,0 +1,269 @@
+"""What the service says of itself: its API document, which is true, its keys, health, metrics."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+import jsonschema
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from registry.errors import Kind
+from registry.runtime import Registry
+from registry.schemas import problem_type
+from tests.factories import (
+    OTHER_PORT,
+    SMS_PORT,
+    START,
+    Client,
+    Clock,
+    World,
+    make_number,
+    make_uscc,
+)
+
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""The document, and how requests are read, do not depend on the database."""
+
+PROBLEMS = {"400", "401", "403", "404", "409", "413", "415", "422", "429", "503"}
+
+
+@pytest.fixture
+def document(app: Flask) -> dict[str, Any]:
+    answer = app.test_client().get("/openapi.json")
+    assert answer.json is not None
+    return dict(answer.json)
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations of the document by method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+    }
+
+
+@on_sqlite
+def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    OPENAPI_31_VALIDATOR.validate(document)
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    references = set(re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(document)))
+    assert references
+    assert references <= set(document["components"]["schemas"])
+
+
+@on_sqlite
+def test_document_has_every_route_with_its_scope(app: Flask, document: dict[str, Any]) -> None:
+    routes = {
+        f"{method} {re.sub('<(uuid:)?', '{', rule.rule).replace('>', '}')}": ", ".join(
+            getattr(app.view_functions[rule.endpoint], "scopes", ())
+        )
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1/")
+    }
+    found = operations(document)
+    assert {name: operation["x-scope"] for name, operation in found.items()} == routes
+    for name, operation in found.items():
+        assert operation["security"] == ([] if routes[name] == "public" else [{"key": []}])
+
+
+@on_sqlite
+def test_document_says_of_every_operation_what_it_does_and_how_it_fails(
+    document: dict[str, Any],
+) -> None:
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for name, operation in operations(document).items():
+        assert operation["summary"].endswith("."), name
+        answers = operation["responses"]
+        assert set(answers) >= PROBLEMS, name
+        for status in PROBLEMS:
+            assert answers[status]["content"] == {"application/problem+json": problem}, name
+        [success] = set(answers) - PROBLEMS
+        assert ("content" in answers[success]) is (success != "204"), name
+
+
+@on_sqlite
+def test_document_lists_the_types_of_problems(document: dict[str, Any]) -> None:
+    types = document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
+    assert types == [problem_type(kind) for kind in Kind]
+
+
+# Whether it is true
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+RIGHT: dict[str, Any] = {
+    "from": SMS_PORT,
+    "to": "13800000000",
+    "channel": "sms",
+    "topic": "retail",
+    "at": None,
+    "contact": False,
+    "number": "13800000000",
+    "granted_at": START.isoformat(),
+    "valid_until": "2027-01-01T00:00:00Z",
+    "reassigned_at": START.isoformat(),
+    "sender": None,
+    "uscc": make_uscc(77),
+    "contact_phone": "4001234567",
+    "scopes": ["lookup"],
+    "expires_at": None,
+    "cursor": None,
+    "held_until": None,
+}
+"""Values that get a made-up request past the first checks, so that its answer is one, too."""
+
+
+def cases(operation: Any, ids: dict[str, str]) -> st.SearchStrategy[Any]:
+    """Return right and wrong requests, some with ids that exist and values that hold."""
+    known = {name: ids[name] for name in ids if f"{{{name}}}" in operation.path}
+    right = operation.as_strategy(GenerationMode.POSITIVE, path_parameters=known).map(hold)
+    return st.one_of(
+        right, *(operation.as_strategy(mode) for mode in (*GenerationMode, GenerationMode.POSITIVE))
+    )
+
+
+def hold(case: Any) -> Any:
+    if isinstance(case.body, dict):
+        right = {name: RIGHT[name] for name in case.body if name in RIGHT}
+        if "from" in case.body:
+            right["topic"] = RIGHT["topic"]
+        if isinstance(case.body.get("to"), list):
+            right["to"] = [RIGHT["to"]]
+        case.body = {**case.body, **right}
+    return case
+
+
+QUICKLY = settings(
+    max_examples=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("who", "scopes"),
+    [
+        ("operator", {"admin", "oversight"}),
+        ("sender", {"lookup", "consent", "public"}),
+        ("carrier", {"lookup", "wishes", "tenure"}),
+    ],
+)
+def test_answers_are_what_the_document_says(
+    app: Flask, world: World, who: str, scopes: set[str]
+) -> None:
+    ids = {
+        "organisation_id": world.other_sender.id,
+        "consent_id": world.grant(make_number(3))[0].id,
+        "refusal_id": world.refuse(make_number(1)).id,
+        "reassignment_id": world.reassign(make_number(2)).id,
+        "key_id": UUID(world.keys["other_sender"].partition(".")[0]),
+        "number": OTHER_PORT,
+    }
+    known = {name: str(value) for name, value in ids.items()}
+    headers = {"Authorization": f"Bearer {world.keys[who]}"}
+    answered: dict[str, set[int]] = {}
+
+    def ask(case: Any) -> None:
+        answer = case.call(headers=headers)
+        case.validate_response(answer, checks=CHECKS)
+        answered.setdefault(case.operation.label, set()).add(answer.status_code)
+        if case.operation.definition.raw["x-scope"] != "public":
+            # What has no id where one belongs is no address of the API, whoever asks.
+            assert case.call(headers={"Authorization": "Bearer x"}).status_code in (401, 404)
+
+    schema: Any = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if scopes & set(operation.definition.raw["x-scope"].split(", ")):
+            QUICKLY(given(cases(operation, known))(ask))()
+    # Requests that are never understood would say little about the answers.
+    assert {name for name, statuses in answered.items() if min(statuses) >= 300} == set()
+
+
+# The service
+
+
+def test_jwks_publishes_public_halves_only(client: Client) -> None:
+    published = client.get("/.well-known/jwks.json").json
+    assert published is not None
+    [key] = published["keys"]
+    assert (key["kty"], key["crv"], key["alg"]) == ("OKP", "Ed25519", "Ed25519")
+    assert "d" not in key
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/openapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs/start.js", "text/javascript; charset=utf-8"),
+        ("/docs/assets/swagger-ui.css", "text/css; charset=utf-8"),
+        ("/docs/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("/healthz", "application/json"),
+        ("/metrics", "text/plain; version=1.0.0; charset=utf-8"),
+    ],
+)
+def test_service_routes_answer_without_a_key(client: Client, path: str, content_type: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+
+
+def test_readyz_says_ready_with_the_policy(
+    client: Client, registry: Registry, clock: Clock
+) -> None:
+    clock.now = registry.database.now() or clock.now
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "ready", "problems": [], "demo": False, "policy": "cn-2020-draft",
+    }  # fmt: skip
+
+
+def test_metrics_count_requests_by_route_and_verdicts_by_reason(client: Client) -> None:
+    def sample(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    requests = 'registry_requests_total{method="POST",route="/v1/lookups",status="200"}'
+    verdicts = 'registry_verdicts_total{channel="sms",reason="no_consent"}'
+    before = sample(requests), sample(verdicts)
+    client.lookup()
+    client.batch(["13800000001", "13800000002"])
+    assert (sample(requests) - before[0], sample(verdicts) - before[1]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/lookups", 405), ("PUT", "/readyz", 405), ("GET", "/v1/nothing", 404)],
+)
+def test_unknown_routes_and_methods_are_problems(
+    client: Client, method: str, path: str, status: int
+) -> None:
+    answer = client.call(method, path)
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert ("Allow" in answer.headers) is (status == 405)

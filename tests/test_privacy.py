@@ -1,0 +1,222 @@
+"""The list never leaves: planted numbers turn up nowhere, and a stranger learns nothing."""
+
+import base64
+import hashlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from flask import Flask
+
+from registry import receipts
+from registry.numbers import parse_subscriber
+from registry.observe import JsonLines
+from registry.runtime import Registry
+from tests.factories import (
+    OTHER_PORT,
+    START,
+    Client,
+    World,
+    consent_body,
+    dump,
+    lookup_body,
+    make_number,
+)
+
+CANARY = "13987654321"
+SPELLINGS = [
+    CANARY, f"+86{CANARY}", f"86{CANARY}", f"0086{CANARY}", "139 8765 4321", "139-8765-4321",
+    "１３９８７６５４３２１",
+]  # fmt: skip
+
+
+def traces() -> Iterator[bytes]:
+    """Yield what the planted number would look like, plain, encoded or hashed without a key."""
+    for spelling in SPELLINGS:
+        plain = spelling.encode()
+        yield plain
+        sm3 = hashes.Hash(hashes.SM3())
+        sm3.update(plain)
+        digests = [hashlib.new(name, plain).digest() for name in ("md5", "sha1", "sha256")]
+        for value in (plain, sm3.finalize(), *digests):
+            yield value
+            yield value.hex().encode()
+            yield value.hex().upper().encode()
+            yield base64.b64encode(value).rstrip(b"=")
+            yield base64.urlsafe_b64encode(value).rstrip(b"=")
+
+
+def found(text: bytes) -> list[bytes]:
+    return [trace for trace in traces() if trace in text]
+
+
+def plant(client: Client, registry: Registry) -> list[Any]:
+    """Send the number through every route that takes one, by right and by wrong ways."""
+    answers = [client.consent(spelling) for spelling in SPELLINGS]
+    evidence = {"method": "paper", "notice_text": f"I, {CANARY}, agree.", "uri": f"urn:{CANARY}"}
+    body = consent_body(CANARY, evidence=evidence)
+    answers += [
+        client.post("/v1/consents", body, who="sender", idempotency_key=CANARY) for _ in range(2)
+    ]
+    consent = answers[-1].json["consents"][0]["id"]
+    contact = lookup_body(CANARY, contact=True)
+    reassignment = {"number": CANARY, "reassigned_at": START.isoformat()}
+    answers += [
+        client.post("/v1/consents/search", {"number": CANARY}, who="sender"),
+        client.get(f"/v1/consents/{consent}", who="sender"),
+        client.lookup(CANARY),
+        client.batch([*SPELLINGS, f"{CANARY}x"]),
+        client.post("/v1/lookups", contact, who="carrier", idempotency_key=f"+86{CANARY}"),
+        client.post(f"/v1/consents/{consent}/withdraw", {"reason": CANARY}, who="sender"),
+        client.post("/v1/refusals", {"number": CANARY, "via": "sms"}, who="carrier"),
+        client.post("/v1/reassignments", reassignment, who="carrier"),
+    ]
+    for kind, answer in (("refusals", answers[-2]), ("reassignments", answers[-1])):
+        end = {"refusals": "lift", "reassignments": "cancel"}[kind]
+        answers.append(client.post(f"/v1/{kind}/{answer.json['id']}/{end}", who="carrier"))
+    assert {answer.status_code for answer in answers} == {200, 201}
+    return answers
+
+
+def spoil(client: Client, registry: Registry) -> list[Any]:
+    """Send the number where it is wrong, and where the registry itself fails."""
+    wrong = lookup_body(CANARY, **{CANARY: 1, SPELLINGS[-1]: 1, "139 8765 4321": 1})
+    answers = [
+        client.post("/v1/lookups", wrong, who="sender"),
+        client.post("/v1/lookups", f'{{"to": "{CANARY}"'.encode(), who="sender"),
+        client.post("/v1/lookups", f"to={CANARY}".encode(), who="sender", content_type="x/y"),
+        client.lookup(f"{CANARY}4"),
+        client.lookup(int(CANARY)),  # type: ignore[arg-type]
+        client.lookup(CANARY, topic=CANARY, channel=CANARY, at=CANARY),
+        client.consent(CANARY, cap={CANARY: {CANARY: 1}}, evidence={CANARY: CANARY}),
+        client.consent(CANARY, granted_at="2030-01-01T00:00:00Z"),
+        client.post("/v1/consents/search", {"number": CANARY, "cursor": CANARY}, who="sender"),
+        client.post("/v1/consents/search", {"number": CANARY}, key=f"{CANARY}.{CANARY}"),
+        client.post("/v1/consents", consent_body("13800000000"), who="sender",
+                    idempotency_key=CANARY),
+        client.get(f"/v1/consents/{CANARY}", who="sender"),
+        client.get(f"/v1/numbers/{CANARY}"),
+        client.get(f"/v1/organisations?cursor={CANARY}", who="operator"),
+        client.get(f"/v1/{CANARY}?number={CANARY}"),
+        client.call(CANARY, "/v1/lookups"),
+    ]  # fmt: skip
+    clock = registry.clock
+
+    def broken() -> Any:
+        raise ValueError(f"a failure that quotes {CANARY}")
+
+    registry.clock = broken
+    answers.append(client.lookup(CANARY))
+    registry.clock = clock
+    assert all(answer.status_code >= 400 for answer in answers)
+    return answers
+
+
+def test_planted_number_is_in_no_log_line_metric_or_problem(
+    client: Client, app: Flask, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    plant(client, registry)
+    problems = spoil(client, registry)
+    app.extensions["recorder"].close()
+    lines = [JsonLines().format(record) for record in caplog.records]
+    assert any("a failure" in str(record.exc_info) for record in caplog.records)
+    assert any('"route": "/v1/lookups"' in line for line in lines)
+    assert found("\n".join(lines).encode()) == []
+    assert found(client.get("/metrics").data) == []
+    assert found(b"\n".join(answer.data for answer in problems)) == []
+
+
+def test_planted_number_is_in_no_dump_of_the_database(
+    client: Client, app: Flask, registry: Registry
+) -> None:
+    plant(client, registry)
+    spoil(client, registry)
+    app.extensions["recorder"].close()
+    taken = dump(registry)
+    token = registry.database.key.token(parse_subscriber(CANARY))
+    assert token in taken or token.hex().encode() in taken
+    assert found(taken) == []
+    assert int(f"86{CANARY}").to_bytes(8) not in taken
+    assert int(f"86{CANARY}").to_bytes(8).hex().encode() not in taken
+
+
+def test_planted_number_is_told_to_nobody_who_did_not_name_it(
+    client: Client, world: World, registry: Registry
+) -> None:
+    plant(client, registry)
+    own = f"/v1/organisations/{world.sender.id}"
+    for who in ("operator", "regulator"):
+        for path in ("/v1/organisations", own, f"{own}/numbers"):
+            answer = client.get(path, who=who)
+            assert (answer.status_code, found(answer.data)) == (200, [])
+    other = client.post("/v1/consents/search", {"number": CANARY}, who="other_sender")
+    assert other.json["consents"] == []
+
+
+# What a stranger hears
+
+FATES = ["unknown", "refused", "refused again", "reassigned", "withdrawn", "agreed", "absent"]
+
+
+@pytest.fixture
+def fates(world: World) -> dict[str, str]:
+    """Return numbers with every fate that a sender without consent of its own may not learn."""
+    numbers = {fate: make_number(index) for index, fate in enumerate(FATES)}
+    world.refuse(numbers["refused"])
+    world.lift(world.refuse(numbers["refused again"]))
+    world.refuse(numbers["refused again"])
+    world.grant(numbers["reassigned"])
+    world.reassign(numbers["reassigned"])
+    world.withdraw(world.grant(numbers["withdrawn"])[0])
+    world.grant(numbers["agreed"])
+    return {fate: number.e164 for fate, number in numbers.items()} | {"absent": "+8619912345678"}
+
+
+def only(values: list[Any]) -> Any:
+    """Return what all values are; fails when they differ."""
+    assert all(value == values[0] for value in values)
+    return values[0]
+
+
+def test_stranger_hears_the_same_of_every_number(client: Client, fates: dict[str, str]) -> None:
+    jwks = client.get("/.well-known/jwks.json").json
+    assert jwks is not None
+    answers, said = [], []
+    for number in fates.values():
+        answer = client.lookup(number, who="other_sender", **{"from": OTHER_PORT})
+        body = answer.json
+        receipt = receipts.verify(body["receipt"], jwks)
+        assert receipt.pop("id") == body.pop("id")
+        assert receipt["verdict"].pop("to") == body.pop("to") == number
+        said.append({**receipt, "decided_at": None, "at": None})
+        body = {**body, "decided_at": None, "receipt": len(body["receipt"])}
+        answers.append((answer.status_code, list(answer.headers.keys()), len(answer.data), body))
+    status, *_, body = only(answers)
+    assert (status, body["allowed"], body["reason"]) == (200, False, "no_consent")
+    only(said)
+
+
+def test_stranger_hears_the_same_of_every_number_in_a_batch(
+    client: Client, fates: dict[str, str]
+) -> None:
+    asked = list(fates.values())
+    answer = client.batch(asked, who="other_sender", **{"from": OTHER_PORT}).json
+    assert [verdict.pop("to") for verdict in answer["verdicts"]] == asked
+    assert only(answer["verdicts"])["reason"] == "no_consent"
+
+
+def test_sender_that_asserts_a_consent_hears_the_same_of_every_subscriber(
+    client: Client, fates: dict[str, str]
+) -> None:
+    shown = []
+    for number in fates.values():
+        answer = client.consent(number, who="other_sender", granted_at=START.isoformat())
+        [consent] = answer.json["consents"]
+        read = client.get(f"/v1/consents/{consent['id']}", who="other_sender").json
+        search = client.post("/v1/consents/search", {"number": number}, who="other_sender").json
+        assert read == consent == search["consents"][0]
+        shown.append((answer.status_code, {**consent, "id": None, "number": None}))
+    assert only(shown)[1]["state"] == "active"
