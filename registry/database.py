@@ -1,5 +1,7 @@
 """Connections and transactions on SQLite and PostgreSQL, and the version of the schema."""
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,12 +12,23 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, make_url, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from registry.errors import Kind, RegistryError
-from registry.models import State
+from registry.models import State, number_key
 from registry.numbers import NumberKey, SubscriberNumber
 
 Clock = Callable[[], datetime]
@@ -111,9 +124,30 @@ def _sqlite_engine(url: URL, pool_size: int, patience: int | None, writes: bool)
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin_immediate(connection, patience or 30)
 
     return engine
+
+
+def _begin_immediate(connection: Connection, patience: int) -> None:
+    """Begin a transaction that may write, as soon as no other one does.
+
+    SQLite itself waits by sleeping longer and longer, by which some of many writers starve;
+    asking every millisecond is fairer.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            time.sleep(0.001)
+        else:
+            break
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    driver.execute(f"PRAGMA busy_timeout={patience * 1000}")
 
 
 def _postgresql_engine(url: URL, pool_size: int, patience: int | None, writes: bool) -> Engine:
@@ -146,6 +180,7 @@ SEQUENCER_LOCK = (1, 0)
 IDEMPOTENCY_LOCK = 2
 PARTITION_LOCK = (3, 0)
 HOLDINGS_LOCK = (4, 0)
+_NUMBER_LOCK = select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
 
 
 def lock_number(session: Session, number: SubscriberNumber) -> None:
@@ -154,9 +189,9 @@ def lock_number(session: Session, number: SubscriberNumber) -> None:
     On SQLite the writer's transaction is the lock already.
     """
     if session.get_bind().dialect.name == "postgresql":
-        key = getattr(session.get_bind().dialect, "number_key")  # noqa: B009
-        lock = int.from_bytes(key.token(number)[:8], signed=True)
-        session.execute(select(func.pg_advisory_xact_lock(lock)))
+        token = number_key(session.get_bind().dialect).token(number)
+        lock = {"lock": int.from_bytes(token[:8], signed=True)}
+        session.connection().execute(_NUMBER_LOCK, lock)
 
 
 def lock_holdings(session: Session) -> None:

@@ -22,6 +22,9 @@ from registry.numbers import SubscriberNumber
 
 VERSION = 1
 
+_EVENT = insert(Event).returning(Event.id)
+_OPENING = insert(EventOpening)
+
 
 def record(
     session: Session,
@@ -40,15 +43,12 @@ def record(
     salt = os.urandom(32)
     if number is not None:
         content["commitment"] = commitment(salt, number).hex()
-    event_id = session.execute(
-        insert(Event.__table__).returning(Event.__table__.c.id),  # type: ignore[arg-type]
-        {"kind": kind, "recorded_at": now, "payload": canonical(content)},
+    connection = session.connection()
+    event_id = connection.execute(
+        _EVENT, {"kind": kind, "recorded_at": now, "payload": canonical(content)}
     ).scalar_one()
     if number is not None:
-        session.execute(
-            insert(EventOpening.__table__),  # type: ignore[arg-type]
-            {"event_id": event_id, "number": number, "salt": salt},
-        )
+        connection.execute(_OPENING, {"event_id": event_id, "number": number, "salt": salt})
     return int(event_id)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import Integer, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from registry.database import IDEMPOTENCY_LOCK
@@ -16,6 +16,9 @@ from registry.models import IdempotencyKey, number_key
 
 Body = dict[str, Any]
 
+_TRY_LOCK = select(
+    func.pg_try_advisory_xact_lock(IDEMPOTENCY_LOCK, bindparam("key", type_=Integer))
+)
 _FIRST = select(IdempotencyKey.request_digest, IdempotencyKey.status, IdempotencyKey.answer).where(
     IdempotencyKey.organisation_id == bindparam("who"),
     IdempotencyKey.key_sha256 == bindparam("digest"),
@@ -65,8 +68,7 @@ def _lock(session: Session, organisation_id: UUID, digest: bytes) -> None:
     if session.get_bind().dialect.name != "postgresql":
         return
     number = hashlib.sha256(organisation_id.bytes + digest).digest()[:4]
-    lock = func.pg_try_advisory_xact_lock(IDEMPOTENCY_LOCK, int.from_bytes(number, signed=True))
-    if not session.scalar(select(lock)):
+    if not session.connection().scalar(_TRY_LOCK, {"key": int.from_bytes(number, signed=True)}):
         raise RegistryError(
             Kind.IN_PROGRESS, "the first request with this Idempotency-Key runs", retry_after=1
         )

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from flask_smorest import Api, Blueprint
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -91,6 +91,10 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
     """A blueprint whose arguments are read by the strict parser."""
 
     ARGUMENTS_PARSER = _Parser()
+
+    def arguments(self, schema: type[Schema], **more: Any) -> Any:
+        """Read a view's arguments by a schema, which is made once and not at every request."""
+        return super().arguments(schema(), **more)
 
 
 class OpenApi(Api):  # type: ignore[misc]
