@@ -201,7 +201,7 @@ class Recorder:
             self.flush()
         for _ in range(LAST_TRIES):
             self.flush()
-            if not self._waiting:
+            if not (self._waiting or self._named):
                 return
             time.sleep(GROUP_SECONDS)
         log.error("%d audits could not be written before the end", len(self._waiting))

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, tuple_
+from sqlalchemy import and_, bindparam, or_, select, tuple_
 from sqlalchemy.orm import Session, joinedload
 from uuid_utils.compat import uuid7
 
@@ -94,6 +94,32 @@ class ConsentState(StrEnum):
     REASSIGNED = "reassigned"
 
 
+_RIVALS = (
+    select(Consent)
+    .options(joinedload(Consent.grant))
+    .where(
+        Consent.number == bindparam("number"),
+        Consent.sender_id == bindparam("sender"),
+        Consent.channel == bindparam("channel"),
+        Consent.topic.in_(bindparam("topics", expanding=True)),
+        or_(Consent.latest, and_(Consent.effective_from.is_(None), Consent.ended_at.is_(None))),
+    )
+)
+_REFUSED_TOPICS = select(Refusal.topic).where(
+    Refusal.number == bindparam("number"),
+    Refusal.ended_at.is_(None),
+    Refusal.reassignment_id.is_(None),
+    Refusal.channel.in_(bindparam("channels", expanding=True)),
+    or_(Refusal.sender_id.is_(None), Refusal.sender_id == bindparam("sender")),
+)
+_LATEST_REASSIGNMENT = (
+    select(Reassignment)
+    .where(Reassignment.number == bindparam("number"), Reassignment.cancelled_at.is_(None))
+    .order_by(Reassignment.reassigned_at.desc())
+    .limit(1)
+)
+
+
 def grant(
     session: Session,
     claim: Claim,
@@ -165,17 +191,8 @@ def _check_claim(session: Session, claim: Claim, now: datetime) -> None:
 
 def _rivals(session: Session, claim: Claim, sender_id: UUID) -> dict[tuple[Topic, bool], Consent]:
     """Return, for each topic, the consent that decides and the one that waits (False)."""
-    rows = session.scalars(
-        select(Consent)
-        .options(joinedload(Consent.grant))
-        .where(
-            Consent.number == claim.number,
-            Consent.sender_id == sender_id,
-            Consent.channel == claim.channel,
-            Consent.topic.in_(claim.topics),
-            or_(Consent.latest, and_(Consent.effective_from.is_(None), Consent.ended_at.is_(None))),
-        )
-    )
+    about = {"number": claim.number, "sender": sender_id, "channel": claim.channel}
+    rows = session.scalars(_RIVALS, {**about, "topics": claim.topics})
     return {(row.topic, row.latest): row for row in rows}
 
 
@@ -204,17 +221,8 @@ def _effects(
 
 
 def _refused_topics(session: Session, claim: Claim, sender_id: UUID) -> set[str]:
-    return set(
-        session.scalars(
-            select(Refusal.topic).where(
-                Refusal.number == claim.number,
-                Refusal.ended_at.is_(None),
-                Refusal.reassignment_id.is_(None),
-                Refusal.channel.in_([claim.channel, ANY]),
-                or_(Refusal.sender_id.is_(None), Refusal.sender_id == sender_id),
-            )
-        )
-    )
+    about = {"number": claim.number, "sender": sender_id, "channels": [claim.channel, ANY]}
+    return set(session.connection().scalars(_REFUSED_TOPICS, about))
 
 
 def _confirmed_in_force(consent: Consent | None, now: datetime) -> bool:
@@ -527,12 +535,7 @@ def _of_tenure(
 
 
 def _latest_reassignment(session: Session, number: SubscriberNumber) -> Reassignment | None:
-    return session.scalar(
-        select(Reassignment)
-        .where(Reassignment.number == number, Reassignment.cancelled_at.is_(None))
-        .order_by(Reassignment.reassigned_at.desc())
-        .limit(1)
-    )
+    return session.scalar(_LATEST_REASSIGNMENT, {"number": number})
 
 
 _WHOLE = (

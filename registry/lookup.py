@@ -134,6 +134,8 @@ _FACTS = (
         # The tokens come as one byte string that a recursive query cuts up, which both
         # databases understand, so neither the statement nor its parameters depend on N. A
         # number without consent has no row; the first one always has, with the holding in it.
+        # The limits only tell SQLite's planner that these rows are few; having statistics it
+        # would otherwise read all consents once to filter by them.
         """
         WITH RECURSIVE
         beginnings (digits) AS (
@@ -151,18 +153,19 @@ _FACTS = (
                     WHERE s.organisation_id = n.organisation_id
                       AND s.ended_at IS NULL AND s.starts_at <= :at
                 ) AS suspended
-            FROM beginnings
+            FROM (SELECT digits FROM beginnings LIMIT 20) AS lengths
             JOIN sender_numbers AS n
               ON n.number = substr(CAST(:sending AS VARCHAR(20)), 1, digits)
              AND n.released_at IS NULL
             ORDER BY digits DESC
             LIMIT 1
         ),
-        items (i, number) AS (
+        cut (i, number) AS (
             SELECT 0, substr(:tokens, 1, 16)
             UNION ALL
-            SELECT i + 1, substr(:tokens, 16 * i + 17, 16) FROM items WHERE i < :last
-        )
+            SELECT i + 1, substr(:tokens, 16 * i + 17, 16) FROM cut WHERE i < :last
+        ),
+        items (i, number) AS (SELECT i, number FROM cut LIMIT 10000)
         SELECT
             items.i, c.event_id, c.effective_from, c.valid_until, c.end_reason,
             c.reassignment_id IS NOT NULL AS reassigned,
