@@ -285,11 +285,19 @@ def post_consents_search(data: Body) -> Response:
 @requires(Scope.CONSENT, Scope.OVERSIGHT, suspended=True)
 @v1.response(200, ConsentSchema)
 def get_consent(consent_id: UUID) -> Response:
-    """Show a consent with its history and evidence: a sender's own, an overseer's any."""
-    overseer = Scope.OVERSIGHT in caller().scopes
-    with registry().database.snapshot() as session:
-        own = None if overseer else caller().organisation_id
-        return jsonify(_consent(ledger.own_consent(session, consent_id, own)))
+    """Show a consent with its history and evidence: a sender's own, and any to an overseer.
+
+    What an overseer looks at is an event of the log.
+    """
+    who, opened = caller(), registry()
+    if Scope.OVERSIGHT not in who.scopes:
+        with opened.database.snapshot() as session:
+            return jsonify(_consent(ledger.own_consent(session, consent_id, who.organisation_id)))
+    with opened.database.write() as session:
+        consent = ledger.oversee(
+            session, consent_id, overseer_id=who.organisation_id, clock=opened.clock
+        )
+        return jsonify(_consent(consent))
 
 
 @v1.post("/consents/<uuid:consent_id>/withdraw")

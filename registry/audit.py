@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 GROUP_SECONDS = 0.1
 MOST_WAITING = 20_000
-LAST_TRIES = 20
+LAST_SECONDS = 5
 
 _ASKED = {
     "postgresql": "SELECT n - 1 AS n, CAST(value->>0 AS smallint) AS item, value->>1 AS reason"
@@ -199,7 +199,8 @@ class Recorder:
     def _run(self) -> None:
         while not self._stop.wait(GROUP_SECONDS):
             self.flush()
-        for _ in range(LAST_TRIES):
+        deadline = time.monotonic() + LAST_SECONDS
+        while time.monotonic() < deadline:
             self.flush()
             if not (self._waiting or self._named):
                 return

@@ -52,10 +52,18 @@ class Database:
     """
 
     def __init__(
-        self, url: str | URL, key: NumberKey, *, pool_size: int = 8, patience: int | None = PATIENCE
+        self,
+        url: str | URL,
+        key: NumberKey,
+        *,
+        pool_size: int = 8,
+        patience: int | None = PATIENCE,
+        check: bool = False,
     ) -> None:
+        """Prepare to connect; with `check`, to nothing that another number key wrote."""
         self.url = make_url(url)
         self.key = key
+        self._checked = not check
         self.dialect = self.url.get_backend_name()
         make = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}.get(self.dialect)
         if make is None:
@@ -68,12 +76,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection on which every statement reads what was committed before it."""
+        self.check()
         with self.reader.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
         """Lend a session for reading, in which all statements see one state."""
+        self.check()
         isolation = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         with Session(self.reader.execution_options(**isolation)) as session:
             if self.dialect == "sqlite":
@@ -83,8 +93,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a transaction; it is committed, durably, when the block ends without error."""
+        self.check()
         with Session(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def check(self) -> None:
+        """Make sure, once, that the data was written with this number key."""
+        if not self._checked:
+            with self.reader.connect() as connection:
+                check_key(state(connection, NUMBER_KEY_CHECK), self.key)
+            self._checked = True
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -233,12 +251,20 @@ def _driver(url: URL | str) -> str:
     return "postgresql+psycopg" if backend == "postgresql" else backend
 
 
+NUMBER_KEY_CHECK = "number_key_check"
+
+
+def state(connection: Connection, name: str) -> str | None:
+    """Return what a registry remembers of itself under a name."""
+    return connection.scalar(select(State.value).where(State.name == name))
+
+
 def claim_key(session: Session, key: NumberKey) -> None:
     """Remember the number key that an empty registry is first written with, and check it."""
-    known = session.get(State, "number_key_check")
+    known = session.get(State, NUMBER_KEY_CHECK)
     check_key(known.value if known else None, key)
     if known is None:
-        session.add(State(name="number_key_check", value=key.check_value))
+        session.add(State(name=NUMBER_KEY_CHECK, value=key.check_value))
 
 
 def check_key(known: str | None, key: NumberKey) -> None:

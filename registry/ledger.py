@@ -544,15 +544,21 @@ _WHOLE = (
 )
 
 
-def own_consent(session: Session, consent_id: UUID, sender_id: UUID | None) -> Consent:
-    """Return a consent with its terms and evidence; a sender (None: an overseer) sees its own."""
-    consent = session.get(
-        Consent,
-        consent_id,
-        options=_WHOLE,
-    )
-    if consent is None or sender_id not in (None, consent.sender_id):
+def own_consent(session: Session, consent_id: UUID, sender_id: UUID) -> Consent:
+    """Return a sender's own consent with its terms and evidence."""
+    consent = session.get(Consent, consent_id, options=_WHOLE)
+    if consent is None or consent.sender_id != sender_id:
         raise RegistryError(Kind.NOT_FOUND, "there is no such consent")
+    return consent
+
+
+def oversee(session: Session, consent_id: UUID, *, overseer_id: UUID, clock: Clock) -> Consent:
+    """Return anybody's consent to a regulator or operator, and record that it was looked at."""
+    consent = session.get(Consent, consent_id, options=_WHOLE)
+    if consent is None:
+        raise RegistryError(Kind.NOT_FOUND, "there is no such consent")
+    data = {"consent": consent.id}
+    events.record(session, "consent_overseen", clock(), overseer_id, data, consent.number)
     return consent
 
 

@@ -225,7 +225,7 @@ class Suspension(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
-    reason: Mapped[str] = mapped_column(String(500))
+    reason: Mapped[str] = mapped_column(Sealed)
     starts_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -289,7 +289,7 @@ class Evidence(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     method: Mapped[Method]
     notice_text: Mapped[str] = mapped_column(Sealed)
-    notice_version: Mapped[str | None] = mapped_column(String(100))
+    notice_version: Mapped[str | None] = mapped_column(Sealed)
     language: Mapped[str | None] = mapped_column(String(35))
     sha256: Mapped[str | None] = mapped_column(String(64))
     uri: Mapped[str | None] = mapped_column(Sealed)

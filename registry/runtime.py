@@ -3,14 +3,12 @@
 import contextlib
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import database, policy, receipts
 from registry.config import Settings, create_number_key, load_number_key
 from registry.database import Clock, Database, utc_now
 from registry.errors import Kind, RegistryError
-from registry.models import State
 from registry.policy import Policy
 from registry.receipts import Signer
 
@@ -91,12 +89,13 @@ def open_registry(
     """
     rules = policy.load(settings.policy)
     key = load_number_key(settings)
-    opened = Database(settings.url, key, pool_size=settings.threads + 1, patience=patience)
+    opened = Database(
+        settings.url, key, pool_size=settings.threads + 1, patience=patience, check=True
+    )
     demo = False
     try:
         with contextlib.suppress(SQLAlchemyError), opened.read() as connection:
-            database.check_key(_state(connection, "number_key_check"), key)
-            demo = settings.embedded and _state(connection, "demo") == "yes"
+            demo = settings.embedded and database.state(connection, "demo") == "yes"
     except RegistryError:
         opened.close()
         raise
@@ -105,7 +104,3 @@ def open_registry(
     except RegistryError:
         signer = None
     return Registry(settings, rules, opened, signer, demo, clock)
-
-
-def _state(connection: Connection, name: str) -> str | None:
-    return connection.scalar(select(State.value).where(State.name == name))

@@ -128,7 +128,7 @@ def suspend(
     )
     session.add(row)
     _flush(session, "this organisation is suspended already")
-    data = {"organisation": organisation.id, "suspension": row.id, "reason": reason}
+    data = {"organisation": organisation.id, "suspension": row.id}
     events.record(session, "organisation_suspended", now, actor_id, data)
     return organisation
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from registry.access import SCOPES
 from registry.errors import Kind
-from registry.models import ApiKey, Purpose, SpentBudget
+from registry.models import ApiKey, SpentBudget
 from registry.runtime import Registry
 from registry.schemas import problem_type
 from tests.factories import OTHER_PORT, START, Client, Clock, World, consent_body, count_rows, dump
@@ -328,12 +328,14 @@ def test_assertion_that_fails_spends_nothing(client: Client) -> None:
     assert client.consent("13800000002").status_code == 201
 
 
-def test_lookups_far_from_the_budgets_end_are_counted_by_the_audit(
-    client: Client, app: Flask, registry: Registry
+@pytest.mark.parametrize("way", ["single", "contact", "assertion"])
+def test_numbers_far_from_the_budgets_end_are_counted_with_the_audit(
+    client: Client, app: Flask, registry: Registry, way: str
 ) -> None:
+    _who, purpose, ask = ASK[way]
     for number in ("13800000001", "13800000002", "13800000001"):
-        client.lookup(number)
+        ask(client, number)
     app.extensions["recorder"].close()
     with registry.database.read() as connection:
         spent = connection.execute(select(SpentBudget.purpose, SpentBudget.numbers)).all()
-    assert [tuple(row) for row in spent] == [(Purpose.LOOKUP, 2)]
+    assert [tuple(row) for row in spent] == [(purpose, 2)]
