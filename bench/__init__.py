@@ -1,0 +1,1 @@
+"""Measuring speed and memory: `make bench` prints a table and writes docs/performance.md."""
