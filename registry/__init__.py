@@ -1,6 +1,7 @@
 """Consent Registry: whether one may send a commercial SMS or call, answered with proof."""
 
 import atexit
+import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     from registry.config import Settings
     from registry.runtime import open_registry
 
+    own_process = registry is None
     if registry is None:
         observe.configure_logging()
         registry = open_registry(Settings.from_environment())
@@ -48,4 +50,8 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     openapi.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     openapi.register_blueprint(api.v1)
     app.register_blueprint(docs.pages(registry))
+    if own_process:
+        # What was loaded stays; going through it in every collection would halt requests.
+        gc.collect()
+        gc.freeze()
     return app
