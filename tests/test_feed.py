@@ -1,18 +1,21 @@
-"""The feed: gapless positions that miss nothing and keep every number's order."""
+"""Events, and the feed: gapless positions that miss nothing and keep every number's order."""
 
+import hashlib
 import json
 import threading
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
-from registry import feed, ledger, worker
+from registry import feed, ledger, senders, worker
+from registry.consent import Channel, MessageClass, Topic
 from registry.models import Event, EventOpening, Via
-from registry.numbers import SubscriberNumber
+from registry.numbers import SubscriberNumber, parse_sending
 from registry.runtime import Registry
 from tests.factories import World, make_number
 
@@ -117,15 +120,20 @@ def test_reader_misses_nothing_while_writers_commit_in_any_order(world: World) -
         while not done.is_set():
             worker.sequence(world.registry)
             reader.catch_up()
+            looked.set()
+
+    def wait_for_a_look() -> None:
+        looked.clear()
+        looked.wait(timeout=0.05)  # On SQLite the follower waits for this very transaction.
 
     def write(writer: int) -> None:
         for change in range(CHANGES):
             number = numbers[(writer + change) % len(numbers)]
             # Every third transaction stays open until the follower has looked once more.
             slow = change % 3 == 0
-            refuse(world, number, (lambda: looks.acquire(timeout=0.05)) if slow else _at_once)
+            refuse(world, number, wait_for_a_look if slow else _at_once)
 
-    looks = threading.Semaphore(0)
+    looked = threading.Event()
     with ThreadPoolExecutor(WRITERS + 1) as pool:
         following = pool.submit(follow)
         for writing in [pool.submit(write, writer) for writer in range(WRITERS)]:
@@ -177,3 +185,91 @@ def test_second_writer_waits_for_the_first_one(world: World) -> None:
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.1)
         assert second.result().event_id > 0
+
+
+# What every change appends
+
+
+def act(function: Callable[..., Any], *arguments: Any) -> Callable[[World, Any], object]:
+    """Return a change of `sender`, made by the operator."""
+
+    def change(world: World, _: object) -> object:
+        by = {"actor_id": world.operator.id, "now": world.registry.clock()}
+        return world.do(lambda session: function(session, world.sender.id, *arguments, **by))
+
+    return change
+
+
+def nothing(_world: World) -> None:
+    """Prepare nothing."""
+
+
+PORT = parse_sending("10690007777")
+HOLDING = senders.Holding((Channel.SMS,), (MessageClass.COMMERCIAL,))
+suspend, hold = act(senders.suspend, "complaints"), act(senders.hold, PORT, HOLDING)
+
+CHANGES_OF_NUMBERS: list[tuple[str, Callable[[World], Any], Callable[[World, Any], object]]] = [
+    ("consent_granted", nothing, lambda world, _: world.grant(topics=tuple(Topic))),
+    ("consent_granted", lambda world: world.refuse(), lambda world, _: world.grant()),
+    ("consent_granted", lambda world: world.grant(), lambda world, _: world.grant()),
+    ("consent_withdrawn", lambda world: world.grant()[0], lambda world, it: world.withdraw(it)),
+    ("refusal_recorded", lambda world: world.refuse(), lambda world, _: world.refuse()),
+    ("refusal_lifted", lambda world: world.refuse(), lambda world, it: world.lift(it)),
+    ("number_reassigned", lambda world: world.grant(), lambda world, _: world.reassign()),
+    ("reassignment_cancelled", lambda world: world.reassign(), lambda world, it: world.cancel(it)),
+]
+CHANGES_OF_ORGANISATIONS: list[tuple[str, Callable[[World], Any], Callable[[World, Any], object]]]
+CHANGES_OF_ORGANISATIONS = [
+    ("organisation_limited", nothing, act(senders.limit, senders.Limits(10, 20, 30))),
+    ("organisation_suspended", nothing, suspend),
+    ("organisation_reinstated", lambda world: suspend(world, None), act(senders.reinstate)),
+    ("sending_number_held", nothing, hold),
+    ("sending_number_released", lambda world: hold(world, None), act(senders.release, PORT)),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "prepare", "change"), [*CHANGES_OF_NUMBERS, *CHANGES_OF_ORGANISATIONS]
+)
+def test_change_appends_one_event_in_canonical_bytes(
+    world: World,
+    kind: str,
+    prepare: Callable[[World], Any],
+    change: Callable[[World, Any], object],
+) -> None:
+    subject = prepare(world)
+    [*before] = _events(world)
+    change(world, subject)
+    event, opening = _events(world)[-1]
+    assert len(_events(world)) == len(before) + 1
+    content = json.loads(event.payload)
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert event.payload == canonical.encode()
+    assert (content["v"], content["kind"], event.kind) == (1, kind, kind)
+    assert content["recorded_at"] == "2026-12-01T02:00:00Z"
+    assert content["actor"] in {
+        str(who.id) for who in (world.operator, world.sender, world.carrier)
+    }
+    if kind.startswith(("organisation", "sending")):
+        assert opening is None
+        assert "commitment" not in content
+    else:
+        number = make_number()
+        assert (opening.number, len(opening.salt)) == (number, 32)
+        committed = hashlib.sha256(b"\x01" + opening.salt + number.e164.encode()).hexdigest()
+        assert content["commitment"] == committed
+        assert number.e164.removeprefix("+86").encode() not in event.payload
+
+
+def _events(world: World) -> list[Any]:
+    """Return all events, each with the opening of its commitment if it has one."""
+    query = select(Event, EventOpening).outerjoin(EventOpening, EventOpening.event_id == Event.id)
+    return world.do(lambda session: [*session.execute(query.order_by(Event.id))])
+
+
+def test_commitments_to_one_number_differ(world: World) -> None:
+    """So that nobody without the salts sees which events are about the same number."""
+    for _ in range(3):
+        world.refuse()
+    openings = [opening for _, opening in _events(world) if opening is not None]
+    assert len({opening.salt for opening in openings}) == len(openings) == 3

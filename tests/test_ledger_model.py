@@ -106,16 +106,15 @@ REFUSALS = st.builds(
     st.sampled_from([None, Channel.SMS, Channel.SMS, Channel.VOICE]),
     st.sampled_from([None, Topic.RETAIL, Topic.RETAIL, Topic.LOANS]),
 )
-ACTS: st.SearchStrategy[Act] = st.sampled_from("ggggrrwlmc").flatmap(
-    {
-        "g": GRANTS,
-        "r": REFUSALS,
-        "w": st.builds(Withdraw, WHICH, st.booleans()),
-        "l": st.builds(Lift, WHICH),
-        "m": st.builds(Reassign, st.integers(0, 2)),
-        "c": st.builds(Cancel, WHICH),
-    }.__getitem__
-)
+KINDS: dict[str, st.SearchStrategy[Act]] = {
+    "g": GRANTS,
+    "r": REFUSALS,
+    "w": st.builds(Withdraw, WHICH, st.booleans()),
+    "l": st.builds(Lift, WHICH),
+    "m": st.builds(Reassign, st.integers(0, 2)),
+    "c": st.builds(Cancel, WHICH),
+}
+ACTS = st.sampled_from("ggggrrwlmc").flatmap(KINDS.__getitem__)
 """Grants and refusals are drawn more often: without them there is nothing to end."""
 HISTORIES = st.lists(st.tuples(st.sampled_from([0, 0, 0, 0, 1]), ACTS), min_size=10, max_size=25)
 """What happens, day by day, to one of two numbers."""

@@ -115,9 +115,7 @@ def upgrade() -> None:
         sa.Column("subject_id", sa.Uuid(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "notice IN ('consent_asserted', 'refusal_lifted')", name="notice_known"
-        ),
+        sa.CheckConstraint("notice IN ('consent_asserted', 'refusal_lifted')", name="notice_known"),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
     )
     op.create_index("ix_outbox_number", "outbox", ["number"], unique=False)
@@ -171,9 +169,7 @@ def upgrade() -> None:
         sa.Column("cap_used", sa.Integer(), nullable=False),
         sa.Column("cap_used_in", sa.Date(), nullable=True),
         sa.CheckConstraint("basis IN ('confirmed', 'asserted')", name="basis_known"),
-        sa.CheckConstraint(
-            "cap_period IN ('day', 'week', 'month')", name="cap_period_known"
-        ),
+        sa.CheckConstraint("cap_period IN ('day', 'week', 'month')", name="cap_period_known"),
         sa.CheckConstraint("cap_count > 0", name="cap_positive"),
         sa.CheckConstraint("cap_used BETWEEN 0 AND cap_count", name="cap_kept"),
         sa.ForeignKeyConstraint(["evidence_id"], ["evidence.id"], name="fk_grants_evidence_id"),
@@ -215,9 +211,7 @@ def upgrade() -> None:
             name="kind_known",
         ),
         sa.CheckConstraint("commercial OR service OR public", name="has_usage"),
-        sa.CheckConstraint(
-            "held_until IS NULL OR held_until > held_from", name="dates_in_order"
-        ),
+        sa.CheckConstraint("held_until IS NULL OR held_until > held_from", name="dates_in_order"),
         sa.CheckConstraint("sms OR voice", name="has_channel"),
         sa.ForeignKeyConstraint(
             ["organisation_id"], ["organisations.id"], name="fk_sender_numbers_organisation_id"
@@ -285,12 +279,8 @@ def upgrade() -> None:
             "topic IN ('loans', 'insurance', 'securities', 'real_estate', 'education', 'retail', 'travel', 'health', 'telecom', 'games', 'recruitment', 'other')",
             name="topic_known",
         ),
-        sa.CheckConstraint(
-            "(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"
-        ),
-        sa.CheckConstraint(
-            "NOT latest OR effective_from IS NOT NULL", name="latest_effective"
-        ),
+        sa.CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"),
+        sa.CheckConstraint("NOT latest OR effective_from IS NOT NULL", name="latest_effective"),
         sa.CheckConstraint(
             "latest OR effective_from IS NULL OR ended_at IS NOT NULL OR reassignment_id IS NOT NULL",
             name="active_is_latest",
@@ -348,9 +338,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "via IN ('hotline', 'sms', 'store', 'sender', 'portal')", name="via_known"
         ),
-        sa.CheckConstraint(
-            "(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"
-        ),
+        sa.CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"),
         sa.ForeignKeyConstraint(
             ["reassignment_id"], ["reassignments.id"], name="fk_refusals_reassignment_id"
         ),
