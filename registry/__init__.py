@@ -1,7 +1,7 @@
 """Consent Registry: whether one may send a commercial SMS or call, answered with proof."""
 
-import atexit
 import gc
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     recorder = Recorder(registry.database)
     recorder.start()
-    atexit.register(recorder.close)
+    # Not atexit: web workers are forked by multiprocessing, which passes atexit by.
+    Finalize(None, recorder.close, exitpriority=0)
     app.extensions.update(
         registry=registry,
         recorder=recorder,

@@ -136,9 +136,11 @@ def test_reader_misses_nothing_while_writers_commit_in_any_order(world: World) -
     looked = threading.Event()
     with ThreadPoolExecutor(WRITERS + 1) as pool:
         following = pool.submit(follow)
-        for writing in [pool.submit(write, writer) for writer in range(WRITERS)]:
-            writing.result()
-        done.set()
+        try:
+            for writing in [pool.submit(write, writer) for writer in range(WRITERS)]:
+                writing.result()
+        finally:
+            done.set()
         following.result()
     worker.sequence(world.registry)
     reader.catch_up()
