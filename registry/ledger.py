@@ -296,7 +296,19 @@ def withdraw(
     consent = own_consent(session, consent_id, sender_id)
     lock_number(session, consent.number)
     session.refresh(consent)
+    scope = Scope(consent.channel, consent.topic, consent.sender_id)
     if consent.end_reason is End.WITHDRAWN:
+        # The sender may have ended it first; the subscriber's wish is recorded all the same.
+        here = by_subscriber and consent.reassignment_id is None
+        if here and _standing(session, consent.number, scope) is None:
+            refuse(
+                session,
+                consent.number,
+                scope,
+                via=Via.SENDER,
+                recorded_by=sender_id,
+                clock=clock,
+            )
         return consent
     if not _stands(consent):
         raise RegistryError(Kind.CONFLICT, "this consent has already ended")
@@ -304,7 +316,6 @@ def withdraw(
     _end(consent, End.WITHDRAWN, now)
     consent.end_note = note
     refusal_id = uuid7() if by_subscriber else None
-    scope = Scope(consent.channel, consent.topic, consent.sender_id)
     data = {"consent": consent.id, "by_subscriber": by_subscriber, "refusal": refusal_id}
     superseded = _supersede_refusal(session, consent.number, scope, now) if refusal_id else None
     data["superseded"] = superseded
@@ -371,16 +382,14 @@ def _refusal(
     )
 
 
-def _supersede_refusal(
-    session: Session, number: SubscriberNumber, scope: Scope, now: datetime
-) -> UUID | None:
-    """End the standing refusal of the same scope, which the new one takes the place of."""
+def _standing(session: Session, number: SubscriberNumber, scope: Scope) -> Refusal | None:
+    """Return the standing refusal of exactly this scope."""
     same_sender = (
         Refusal.sender_id.is_(None)
         if scope.sender_id is None
         else Refusal.sender_id == scope.sender_id
     )
-    standing = session.scalar(
+    return session.scalar(
         select(Refusal).where(
             Refusal.number == number,
             Refusal.channel == (scope.channel or ANY),
@@ -390,6 +399,13 @@ def _supersede_refusal(
             Refusal.reassignment_id.is_(None),
         )
     )
+
+
+def _supersede_refusal(
+    session: Session, number: SubscriberNumber, scope: Scope, now: datetime
+) -> UUID | None:
+    """End the standing refusal of the same scope, which the new one takes the place of."""
+    standing = _standing(session, number, scope)
     if standing is None:
         return None
     _end(standing, End.SUPERSEDED, now)

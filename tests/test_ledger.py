@@ -450,3 +450,14 @@ def test_ids_of_others_are_as_if_they_were_not(world: World) -> None:
             act()
         assert error.value.kind is Kind.NOT_FOUND
     assert count(world, Event) == before
+
+
+def test_subscriber_can_withdraw_what_the_sender_withdrew_before(world: World) -> None:
+    [consent] = world.grant()
+    world.withdraw(consent, by_subscriber=False)
+    world.withdraw(consent)
+    world.withdraw(consent)
+    world.grant()
+    assert world.verdict().reason is Reason.CONSENT_WITHDRAWN
+    with world.registry.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(Refusal)) == 1

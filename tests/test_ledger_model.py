@@ -238,9 +238,13 @@ class Model:
         return self.refused[-1]
 
     def withdraw(self, consent: Agreed, by_subscriber: bool, now: datetime) -> None:
+        """Withdraw; a subscriber who does what the sender did before still leaves a refusal."""
+        refusal = Refuse(*consent.act.place)
+        said = any(it.act == refusal and self.stands(it) for it in self.refused)
+        again = consent.withdrawn
         consent.withdrawn = True
-        if by_subscriber:
-            self.refuse(Refuse(*consent.act.place), now)
+        if by_subscriber and (not again or (self.of_this_tenure(consent) and not said)):
+            self.refuse(refusal, now)
 
     def reassign(self, at: datetime) -> Moved:
         self.moved.append(Moved(at, next(self.order)))
@@ -307,8 +311,7 @@ class History:
     def withdraw(self, said: Agreed, consent: Consent, by_subscriber: bool, now: datetime) -> None:
         with conflict(not said.withdrawn and not self.model.stands(said)):
             self.world.withdraw(consent, by_subscriber=by_subscriber)
-            if not said.withdrawn:
-                self.model.withdraw(said, by_subscriber, now)
+            self.model.withdraw(said, by_subscriber, now)
 
     def lift(self, said: Refused, refusal: Refusal) -> None:
         with conflict(not said.lifted and not self.model.stands(said)):
