@@ -2,7 +2,9 @@
 
 The answer of a lookup need not wait for its audit, because the signed receipt in the asker's
 hand is the proof: a thread writes such rows in groups, within 200 ms and before the process
-ends. Nothing is dropped: when the rows cannot be written, further lookups are refused.
+ends. Rows that cannot be written wait, and when too many wait further lookups are refused. A
+process that is killed loses those of its last moment; one that ends without its database loses
+what waits, and logs how many.
 """
 
 import json

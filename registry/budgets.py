@@ -94,13 +94,8 @@ def spend(
         return
     spent = connection.execute(_SPEND, {**who, "numbers": new}).scalar_one()
     if budget is not None and spent > budget:
-        raise exhausted()
-
-
-def exhausted() -> RegistryError:
-    """Return the error of a spent budget."""
-    return RegistryError(
-        Kind.BUDGET_EXHAUSTED,
-        "the day's budget of distinct numbers is used up; the operator can raise it",
-        retry_after=3600,
-    )
+        raise RegistryError(
+            Kind.BUDGET_EXHAUSTED,
+            "the day's budget of distinct numbers is used up; the operator can raise it",
+            retry_after=3600,
+        )
