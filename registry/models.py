@@ -1,7 +1,7 @@
 """The tables: typed models, constraints and indexes. No queries and no rendering."""
 
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     String,
+    Time,
     TypeDecorator,
     func,
     text,
@@ -75,10 +76,89 @@ class Purpose(StrEnum):
 
 
 class Notice(StrEnum):
-    """What a subscriber is told."""
+    """What a subscriber is told by SMS."""
 
+    CODE = "code"
     CONSENT_ASSERTED = "consent_asserted"
     REFUSAL_LIFTED = "refusal_lifted"
+    CONSENT_REQUESTED = "consent_requested"
+    CHALLENGE_ANSWERED = "challenge_answered"
+    CONSENT_VOIDED = "consent_voided"
+    FAMILY_AGREED = "family_agreed"
+    FAMILY_ENDED = "family_ended"
+    COMPLAINT_MOVED = "complaint_moved"
+    REPLY = "reply"
+
+
+class OutboxState(StrEnum):
+    """What became of an outgoing SMS. Of an uncertain one nobody knows whether it went out."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    EXPIRED = "expired"
+
+
+class CodePurpose(StrEnum):
+    """The one act that a one-time code is good for."""
+
+    SIGN_IN = "sign_in"
+    FAMILY = "family"
+
+
+class FamilyEnd(StrEnum):
+    """Who ended the looking after of a number; `lapsed` was never agreed to."""
+
+    CARER = "carer"
+    MEMBER = "member"
+    LAPSED = "lapsed"
+
+
+class RequestOutcome(StrEnum):
+    """What a subscriber answered to a consent request; no answer is refusal (R5)."""
+
+    AGREED = "agreed"
+    DECLINED = "declined"
+    LAPSED = "lapsed"
+
+
+class ChallengeOutcome(StrEnum):
+    """How a dispute about an asserted consent ended."""
+
+    EVIDENCED = "evidenced"
+    VOIDED = "voided"
+
+
+class ViolationKind(StrEnum):
+    """What the registry established against an organisation."""
+
+    UNPROVEN_CONSENT = "unproven_consent"
+
+
+class ComplaintOutcome(StrEnum):
+    """What the registry found of a complaint."""
+
+    UPHELD = "upheld"
+    UNFOUNDED = "unfounded"
+
+
+class InboundAction(StrEnum):
+    """What an SMS from a subscriber led to."""
+
+    REFUSAL_ASKED = "refusal_asked"
+    REFUSED = "refused"
+    ALREADY_REFUSED = "already_refused"
+    UNSUBSCRIBED = "unsubscribed"
+    AGREED = "agreed"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    TOO_LATE = "too_late"
+    AMBIGUOUS = "ambiguous"
+    NOTHING_OPEN = "nothing_open"
+    HELP = "help"
+    IGNORED = "ignored"
 
 
 class NumberToken(TypeDecorator[SubscriberNumber]):
@@ -154,8 +234,9 @@ def _one_of(column: str, words: type[StrEnum], *more: str) -> CheckConstraint:
 _VOCABULARIES: dict[Any, Enum] = {
     words: _words(words)
     for words in (
-        Basis, Channel, End, MessageClass, Method, Notice, OrganisationKind, Period, Purpose,
-        Reason, ResourceKind, Topic, Via,
+        Basis, ChallengeOutcome, Channel, CodePurpose, ComplaintOutcome, End, FamilyEnd,
+        InboundAction, MessageClass, Method, Notice, OrganisationKind, OutboxState, Period,
+        Purpose, Reason, RequestOutcome, ResourceKind, Topic, Via, ViolationKind,
     )
 }  # fmt: skip
 
@@ -178,6 +259,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {
         datetime: Instant,
         date: Date,
+        time: Time,
         SubscriberNumber: NumberToken,
         int: BigInteger,
         str: String,
@@ -373,7 +455,11 @@ class Consent(Base):
 
 
 class Refusal(Base):
-    """A subscriber's "no": for all, or for a channel, a topic, a sender."""
+    """A subscriber's "no": for all, or for a channel, a topic, a sender.
+
+    `recorded_by` is the organisation that reported it, or nobody when it is an act of the
+    subscriber in the registry itself.
+    """
 
     __tablename__ = "refusals"
     __table_args__ = (
@@ -398,7 +484,7 @@ class Refusal(Base):
     topic: Mapped[str] = mapped_column(String(24))
     sender_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
     via: Mapped[Via]
-    recorded_by: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    recorded_by: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
     event_id: Mapped[int]
     recorded_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -516,14 +602,287 @@ class IdempotencyKey(Base):
 
 
 class OutboxItem(Base):
-    """A notice to a subscriber that waits to be sent; queued counts as told."""
+    """An SMS to a subscriber; queued counts as told.
+
+    Its text is made when it is sent, from the subject and from `details`, which are wiped once
+    they are of no more use. `reply_code` names the question that an answer by SMS is to.
+    """
 
     __tablename__ = "outbox"
-    __table_args__ = (_one_of("notice", Notice),)
+    __table_args__ = (
+        _one_of("notice", Notice),
+        _one_of("state", OutboxState),
+        Index(
+            "ix_outbox_due", "state", "try_at",
+            sqlite_where=text("state IN ('waiting', 'sending')"),
+            postgresql_where=text("state IN ('waiting', 'sending')"),
+        ),
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     notice: Mapped[Notice]
     number: Mapped[SubscriberNumber] = mapped_column(index=True)
     subject_id: Mapped[UUID]
+    language: Mapped[str] = mapped_column(String(8), default="zh", server_default="zh")
+    details: Mapped[str | None] = mapped_column(Sealed)
+    reply_code: Mapped[int | None] = mapped_column(SmallInteger)
     recorded_at: Mapped[datetime]
+    try_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    state: Mapped[OutboxState] = mapped_column(
+        default=OutboxState.WAITING, server_default=OutboxState.WAITING
+    )
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    claimed_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
+    text: Mapped[str | None] = mapped_column(Sealed)
+    reference: Mapped[str | None] = mapped_column(String(100))
+
+
+class InboundMessage(Base):
+    """An SMS from a subscriber, as a carrier delivered it; its id makes a repetition known."""
+
+    __tablename__ = "inbound_messages"
+    __table_args__ = (
+        _one_of("action", InboundAction),
+        Index("uq_inbound_messages_message", "carrier_id", "message_digest", unique=True),
+        Index("ix_inbound_messages_number", "number", "recorded_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    carrier_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    message_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    request_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    number: Mapped[SubscriberNumber]
+    to_number: Mapped[str] = mapped_column(String(20))
+    text: Mapped[str | None] = mapped_column(Sealed)
+    received_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    action: Mapped[InboundAction]
+    subject_id: Mapped[UUID | None]
+    answered_at: Mapped[datetime | None]
+
+
+class OneTimeCode(Base):
+    """A code that was sent by SMS, kept as a keyed digest, for one act.
+
+    `prefix` and `address` are keyed digests of the number's block of ten thousand and of the
+    asker's network address: what is counted against floods, and names nobody.
+    """
+
+    __tablename__ = "one_time_codes"
+    __table_args__ = (
+        _one_of("purpose", CodePurpose),
+        CheckConstraint("tries >= 0", name="tries_counted"),
+        Index("ix_one_time_codes_number", "number", "recorded_at"),
+        Index("ix_one_time_codes_prefix", "prefix", "recorded_at"),
+        Index("ix_one_time_codes_address", "address", "recorded_at"),
+        Index("ix_one_time_codes_recorded_at", "recorded_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    purpose: Mapped[CodePurpose]
+    number: Mapped[SubscriberNumber]
+    subject_id: Mapped[UUID | None]
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    prefix: Mapped[bytes] = mapped_column(LargeBinary(32))
+    address: Mapped[bytes] = mapped_column(LargeBinary(32))
+    recorded_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(SmallInteger, default=0)
+    used_at: Mapped[datetime | None]
+
+
+class PortalSession(Base):
+    """A subscriber who is signed in; of the session's secret only the digest is kept."""
+
+    __tablename__ = "portal_sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber] = mapped_column(index=True)
+    secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    recorded_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+
+
+class FamilyLink(Base):
+    """One subscriber (`carer`) looks after the number of another (`member`), who agreed."""
+
+    __tablename__ = "family_links"
+    __table_args__ = (
+        _one_of("ended_by", FamilyEnd),
+        CheckConstraint("carer <> member", name="two_people"),
+        CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="end_has_reason"),
+        Index(
+            "uq_family_links_standing", "carer", "member", unique=True,
+            sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index("ix_family_links_member", "member"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    carer: Mapped[SubscriberNumber]
+    member: Mapped[SubscriberNumber]
+    label: Mapped[str | None] = mapped_column(Sealed)
+    recorded_at: Mapped[datetime]
+    agreed_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[FamilyEnd | None]
+
+
+class OwnContactHours(Base):
+    """The hours, inside the policy's, in which a subscriber wants to be contacted at all."""
+
+    __tablename__ = "own_contact_hours"
+    __table_args__ = (
+        _one_of("end_reason", End),
+        CheckConstraint("opens < closes", name="hours_in_order"),
+        CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_has_reason"),
+        Index(
+            "uq_own_contact_hours_standing", "number", unique=True,
+            sqlite_where=text("ended_at IS NULL AND reassignment_id IS NULL"),
+            postgresql_where=text("ended_at IS NULL AND reassignment_id IS NULL"),
+        ),
+        Index("ix_own_contact_hours_number", "number", "event_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber]
+    opens: Mapped[time]
+    closes: Mapped[time]
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    end_recorded_at: Mapped[datetime | None]
+    end_reason: Mapped[End | None]
+    reassignment_id: Mapped[UUID | None] = mapped_column(ForeignKey("reassignments.id"))
+
+
+class ConsentRequest(Base):
+    """A sender's question whether it may contact a number, with its terms (R4).
+
+    No answer is refusal, and the same or a similar question is not put again (R5). Where a
+    refusal `covered` the number, no SMS was sent; the sender sees no difference.
+    """
+
+    __tablename__ = "consent_requests"
+    __table_args__ = (
+        _one_of("channel", Channel),
+        _one_of("cap_period", Period),
+        _one_of("outcome", RequestOutcome),
+        CheckConstraint("cap_count > 0", name="cap_positive"),
+        CheckConstraint("(outcome IS NULL) = (answered_at IS NULL)", name="answer_has_outcome"),
+        Index("ix_consent_requests_number", "number", "sender_id", "event_id"),
+        Index(
+            "ix_consent_requests_open", "answer_by",
+            sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber]
+    sender_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    channel: Mapped[Channel]
+    topics: Mapped[str] = mapped_column(String(200))
+    cap_count: Mapped[int] = mapped_column(Integer)
+    cap_period: Mapped[Period]
+    valid_for_days: Mapped[int] = mapped_column(Integer)
+    notice_text: Mapped[str] = mapped_column(Sealed)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
+    covered: Mapped[bool]
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    answer_by: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    outcome: Mapped[RequestOutcome | None]
+    grant_id: Mapped[UUID | None] = mapped_column(ForeignKey("grants.id"))
+
+    sender: Mapped[Organisation] = relationship(lazy="raise")
+
+
+class Challenge(Base):
+    """A subscriber's "I never agreed to this": without evidence in time the consent is void."""
+
+    __tablename__ = "challenges"
+    __table_args__ = (
+        _one_of("outcome", ChallengeOutcome),
+        CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", name="close_has_outcome"),
+        Index("ix_challenges_number", "number"),
+        Index("ix_challenges_sender_id", "sender_id", "event_id"),
+        Index(
+            "ix_challenges_open", "evidence_by",
+            sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    grant_id: Mapped[UUID] = mapped_column(ForeignKey("grants.id"), unique=True)
+    number: Mapped[SubscriberNumber]
+    sender_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    evidence_by: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    evidence_text: Mapped[str | None] = mapped_column(Sealed)
+    evidence_sha256: Mapped[str | None] = mapped_column(String(64))
+    evidence_uri: Mapped[str | None] = mapped_column(Sealed)
+    closed_at: Mapped[datetime | None]
+    outcome: Mapped[ChallengeOutcome | None]
+
+    sender: Mapped[Organisation] = relationship(lazy="raise")
+    grant: Mapped[Grant] = relationship(lazy="raise")
+
+
+class Violation(Base):
+    """What the registry established against an organisation."""
+
+    __tablename__ = "violations"
+    __table_args__ = (
+        _one_of("kind", ViolationKind),
+        Index("ix_violations_organisation_id", "organisation_id", "event_id"),
+        Index("ix_violations_event_id", "event_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    kind: Mapped[ViolationKind]
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    number: Mapped[SubscriberNumber] = mapped_column(index=True)
+    subject_id: Mapped[UUID]
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+
+
+class Complaint(Base):
+    """What a subscriber reports of an SMS or a call, and how far it has got (R22)."""
+
+    __tablename__ = "complaints"
+    __table_args__ = (
+        _one_of("channel", Channel),
+        _one_of("topic", Topic),
+        _one_of("outcome", ComplaintOutcome),
+        CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", name="close_has_outcome"),
+        Index("ix_complaints_number", "number", "event_id"),
+        Index("ix_complaints_sender_id", "sender_id", "event_id"),
+        Index("ix_complaints_event_id", "event_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[SubscriberNumber]
+    channel: Mapped[Channel]
+    sending_number: Mapped[str] = mapped_column(String(20))
+    sender_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    topic: Mapped[Topic]
+    contacted_at: Mapped[datetime]
+    text: Mapped[str] = mapped_column(Sealed)
+    lookup_id: Mapped[UUID | None]
+    event_id: Mapped[int]
+    recorded_at: Mapped[datetime]
+    forwarded_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    answer: Mapped[str | None] = mapped_column(Sealed)
+    closed_at: Mapped[datetime | None]
+    outcome: Mapped[ComplaintOutcome | None]
+
+    sender: Mapped[Organisation | None] = relationship(lazy="raise")

@@ -158,6 +158,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """What one-time codes cost and endure. SMS cost money, so codes are counted by number, by
+    block of numbers, by network address and overall; the wait for the next one doubles."""
+
+    minutes: int
+    tries: int
+    tries_per_number_per_day: int
+    per_number_per_day: int
+    first_wait_seconds: int
+    per_prefix_per_hour: int
+    per_address_per_hour: int
+    per_hour: int
+    breaker_after: int
+    breaker_percent_used: int
+
+
+@dataclass(frozen=True)
 class Policy:
     """A rule set's values. Its name stands in every receipt."""
 
@@ -172,6 +189,7 @@ class Policy:
     retention: Retention
     complaints: Complaints
     limits: Limits
+    codes: Codes
 
     def __post_init__(self) -> None:
         if self.default_region not in phonenumbers.SUPPORTED_REGIONS:
