@@ -1,4 +1,4 @@
-"""The one error of the registry. It has a kind and knows nothing of HTTP; `api.py` maps kinds."""
+"""The one error of the registry. It has a kind and knows nothing of HTTP; `web.py` maps kinds."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,0 +1,33 @@
+"""Cursors of lists that are in the order of events: where a page ended, for the next to go on."""
+
+import base64
+from typing import Protocol
+from uuid import UUID
+
+from registry.routes.reading import invalid
+
+
+class Listed(Protocol):
+    """A row of such a list."""
+
+    id: UUID
+    event_id: int
+
+
+def write(row: Listed) -> str:
+    """Return the cursor of the page that ends with a row."""
+    return base64.urlsafe_b64encode(f"{row.event_id}.{row.id}".encode()).decode()
+
+
+def read(text: str | None) -> tuple[int, UUID] | None:
+    """Return the event and the id of the row that the last page ended with."""
+    if text is None:
+        return None
+    try:
+        event_id, _, row_id = base64.urlsafe_b64decode(text.encode()).decode().partition(".")
+        after = int(event_id), UUID(row_id)
+        if not 0 <= after[0] < 2**63:
+            raise ValueError
+    except ValueError:
+        raise invalid("cursor", "is none that this list gave") from None
+    return after
