@@ -18,7 +18,7 @@ from registry import access, ledger, senders
 from registry.config import Settings
 from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.errors import Kind, RegistryError
-from registry.ledger import CapTerms, Claim, EvidenceClaim, Scope
+from registry.ledger import By, CapTerms, Claim, EvidenceClaim, Scope
 from registry.models import Consent, Method, Organisation, OrganisationKind, State, Via
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
 from registry.policy import Period
@@ -69,7 +69,7 @@ class _World:
                 ),
             ),
             sender_id=self.sender.id,
-            actor_id=self.sender.id,
+            by=By(Via.SENDER, self.sender.id),
             basis=basis,
             policy=self.registry.policy,
             clock=self.registry.clock,
@@ -80,7 +80,7 @@ class _World:
         ledger.withdraw(
             self.session,
             consent.id,
-            sender_id=self.sender.id,
+            by=By(Via.SENDER, self.sender.id),
             by_subscriber=True,
             note="asked by SMS",
             clock=self.registry.clock,
@@ -92,8 +92,7 @@ class _World:
             self.session,
             number,
             Scope(),
-            via=Via.HOTLINE,
-            recorded_by=self.carrier.id,
+            by=By(Via.HOTLINE, self.carrier.id),
             clock=self.registry.clock,
         )
 

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from registry import access, ledger, lookup, senders
 from registry.consent import Basis, Channel, MessageClass, Topic
-from registry.ledger import CapTerms, Claim, EvidenceClaim
+from registry.ledger import By, CapTerms, Claim, EvidenceClaim
 from registry.lookup import Asker, Question, Verdict
 from registry.models import (
     Base,
@@ -86,7 +86,7 @@ class World:
                 session,
                 make_claim(number, now=self.registry.clock(), **terms),
                 sender_id=holder.id,
-                actor_id=holder.id,
+                by=By(Via.SENDER, holder.id),
                 basis=basis,
                 policy=self.registry.policy,
                 clock=self.registry.clock,
@@ -99,7 +99,7 @@ class World:
             lambda session: ledger.withdraw(
                 session,
                 consent.id,
-                sender_id=consent.sender_id,
+                by=By(Via.SENDER, consent.sender_id),
                 by_subscriber=by_subscriber,
                 note=None,
                 clock=self.registry.clock,
@@ -115,8 +115,7 @@ class World:
                 session,
                 number or make_number(),
                 scope or ledger.Scope(),
-                via=Via.HOTLINE,
-                recorded_by=self.carrier.id,
+                by=By(Via.HOTLINE, self.carrier.id),
                 clock=self.registry.clock,
             )
         )
@@ -125,7 +124,10 @@ class World:
         """Lift a refusal through the carrier that recorded it."""
         return self.do(
             lambda session: ledger.lift(
-                session, refusal.id, recorded_by=self.carrier.id, clock=self.registry.clock
+                session,
+                refusal.id,
+                by=By(Via.HOTLINE, self.carrier.id),
+                clock=self.registry.clock,
             )
         )
 

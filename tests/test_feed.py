@@ -31,8 +31,7 @@ def refuse(world: World, number: SubscriberNumber, before_commit: Callable[[], o
             session,
             number,
             ledger.Scope(),
-            via=Via.SMS,
-            recorded_by=world.carrier.id,
+            by=ledger.By(Via.SMS, world.carrier.id),
             clock=world.registry.clock,
         )
         before_commit()

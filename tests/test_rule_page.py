@@ -39,7 +39,7 @@ def test_the_page_names_every_reason(reason: Reason) -> None:
 
 def test_the_page_explains_every_requirement_that_code_and_policies_refer_to() -> None:
     explained = {number for number, *_ in table("requirement", "asks for", "here")}
-    sources = [*(ROOT / "registry").glob("*.py"), *policy.FOLDER.glob("*.toml")]
+    sources = [*(ROOT / "registry").rglob("*.py"), *policy.FOLDER.glob("*.toml")]
     referred = {
         number for path in sources for number in re.findall(r"\bR[0-9]+\b", path.read_text("utf-8"))
     }

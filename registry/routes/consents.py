@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from registry import ledger
 from registry.access import Scope
 from registry.consent import Basis
-from registry.ledger import CapTerms, Claim, EvidenceClaim
-from registry.models import Consent, Purpose
+from registry.ledger import By, CapTerms, Claim, EvidenceClaim
+from registry.models import Consent, Purpose, Via
 from registry.routes import cursors
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, subscriber
@@ -53,7 +53,7 @@ def post_consents(data: Body) -> Response:
             session,
             claim,
             sender_id=sender_id,
-            actor_id=sender_id,
+            by=By(Via.SENDER, sender_id),
             basis=Basis.ASSERTED,
             policy=opened.policy,
             clock=opened.clock,
@@ -113,7 +113,7 @@ def post_withdrawal(data: Body, consent_id: UUID) -> Response:
         consent = ledger.withdraw(
             session,
             consent_id,
-            sender_id=caller().organisation_id,
+            by=By(Via.SENDER, caller().organisation_id),
             by_subscriber=data["by"] == "subscriber",
             note=data["reason"],
             clock=registry().clock,

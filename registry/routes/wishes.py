@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from registry import ledger
 from registry.access import Scope
+from registry.ledger import By
 from registry.models import ANY, Refusal
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, subscriber
@@ -30,8 +31,7 @@ def post_refusal(data: Body) -> Response:
             session,
             number,
             scope,
-            via=data["via"],
-            recorded_by=caller().organisation_id,
+            by=By(data["via"], caller().organisation_id),
             clock=registry().clock,
         )
         return _refusal(refusal)
@@ -45,11 +45,9 @@ def post_refusal(data: Body) -> Response:
 @v1.response(200, RefusalSchema)
 def post_lift(refusal_id: UUID) -> Response:
     """End a refusal at its subscriber's wish; the subscriber is told."""
-    who = caller().organisation_id
+    by = By(via=None, organisation_id=caller().organisation_id)
     return commit(
-        lambda session: _refusal(
-            ledger.lift(session, refusal_id, recorded_by=who, clock=registry().clock)
-        )
+        lambda session: _refusal(ledger.lift(session, refusal_id, by=by, clock=registry().clock))
     )
 
 

@@ -1,0 +1,79 @@
+"""Consents as a sender, a regulator or an operator is shown them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session, joinedload
+
+from registry import events
+from registry.database import Clock
+from registry.ledger import acts
+from registry.models import Consent, Grant
+from registry.numbers import SubscriberNumber
+
+PAGE = 100
+
+_WHOLE = (
+    joinedload(Consent.grant).joinedload(Grant.evidence),
+    joinedload(Consent.reassignment),
+)
+
+
+class ConsentState(StrEnum):
+    """What a sender is shown of its consent."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
+    REASSIGNED = "reassigned"
+
+
+def state(consent: Consent, now: datetime) -> ConsentState:
+    """Return what a sender is shown; an assertion without effect looks like any other."""
+    if consent.reassignment_id is not None:
+        return ConsentState.REASSIGNED
+    if consent.end_reason is not None:
+        return ConsentState(consent.end_reason)
+    return ConsentState.ACTIVE if now < consent.valid_until else ConsentState.EXPIRED
+
+
+def own_consent(session: Session, consent_id: UUID, sender_id: UUID | None) -> Consent:
+    """Return a sender's own consent with its terms and evidence."""
+    consent = session.get(Consent, consent_id, options=_WHOLE)
+    if consent is None or consent.sender_id != sender_id:
+        raise acts.not_found("consent")
+    return consent
+
+
+def oversee(session: Session, consent_id: UUID, *, overseer_id: UUID, clock: Clock) -> Consent:
+    """Return anybody's consent to a regulator or operator, and record that it was looked at."""
+    consent = session.get(Consent, consent_id, options=_WHOLE)
+    if consent is None:
+        raise acts.not_found("consent")
+    data = {"consent": consent.id}
+    events.record(session, "consent_overseen", clock(), overseer_id, data, consent.number)
+    return consent
+
+
+def search_consents(
+    session: Session,
+    number: SubscriberNumber,
+    sender_id: UUID,
+    after: tuple[int, UUID] | None = None,
+) -> Sequence[Consent]:
+    """Return a page of a sender's consents of one number, the newest first."""
+    query = (
+        select(Consent)
+        .options(*_WHOLE)
+        .where(Consent.number == number, Consent.sender_id == sender_id)
+        .order_by(Consent.event_id.desc(), Consent.id.desc())
+        .limit(PAGE)
+    )
+    if after is not None:
+        query = query.where(tuple_(Consent.event_id, Consent.id) < tuple_(*after))
+    return session.scalars(query).all()

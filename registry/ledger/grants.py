@@ -1,0 +1,229 @@
+"""Grants: one act of consenting to a sender, for one or more topics."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy.orm import Session, joinedload
+from uuid_utils.compat import uuid7
+
+from registry.consent import Basis, Channel, End, Topic
+from registry.database import Clock, lock_number
+from registry.errors import Kind, RegistryError
+from registry.ledger import acts
+from registry.ledger.acts import By
+from registry.ledger.refusals import refused_topics
+from registry.ledger.tenure import latest_reassignment
+from registry.models import ANY, Consent, Evidence, Grant, Method, Notice
+from registry.numbers import SubscriberNumber
+from registry.policy import Assertions, Period, Policy
+
+
+@dataclass(frozen=True)
+class CapTerms:
+    """The frequency that was agreed to (R4)."""
+
+    count: int
+    period: Period
+
+
+@dataclass(frozen=True)
+class EvidenceClaim:
+    """How the consent was given; `sha256` and `uri` point to what the sender keeps (R7, R8)."""
+
+    method: Method
+    notice_text: str
+    notice_version: str | None = None
+    language: str | None = None
+    sha256: str | None = None
+    uri: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A consent to be recorded: one act, for one or more topics."""
+
+    number: SubscriberNumber
+    channel: Channel
+    topics: tuple[Topic, ...]
+    granted_at: datetime
+    valid_until: datetime
+    cap: CapTerms
+    evidence: EvidenceClaim
+
+
+Rivals = dict[tuple[Topic, bool], Consent]
+"""For each topic, the consent that decides (True) and the one that waits (False)."""
+
+_RIVALS = (
+    select(Consent)
+    .options(joinedload(Consent.grant))
+    .where(
+        Consent.number == bindparam("number"),
+        Consent.sender_id == bindparam("sender"),
+        Consent.channel == bindparam("channel"),
+        Consent.topic.in_(bindparam("topics", expanding=True)),
+        or_(Consent.latest, and_(Consent.effective_from.is_(None), Consent.ended_at.is_(None))),
+    )
+)
+
+
+def grant(
+    session: Session,
+    claim: Claim,
+    *,
+    sender_id: UUID,
+    by: By,
+    basis: Basis,
+    policy: Policy,
+    clock: Clock,
+) -> list[Consent]:
+    """Record a consent, one row a topic, and end those that it supersedes.
+
+    An assertion has no effect where a standing refusal covers it, where a confirmed consent is
+    in force, or where the policy wants confirmation; the sender's answer is the same.
+    """
+    lock_number(session, claim.number)
+    now = clock()
+    _check_claim(session, claim, now)
+    met = rivals(session, claim.number, sender_id, claim.channel, claim.topics)
+    effects = _effects(session, claim, sender_id, basis, met, policy, now)
+    superseded = _supersede(met, effects, now)
+    session.flush()  # Unique indexes hold at once: the old rows end before the new ones begin.
+
+    terms = Grant(
+        id=uuid7(),
+        evidence=Evidence(id=uuid7(), recorded_at=now, **vars(claim.evidence)),
+        basis=basis,
+        granted_at=claim.granted_at,
+        cap_count=claim.cap.count,
+        cap_period=claim.cap.period,
+    )
+    consents = [
+        Consent(
+            id=uuid7(),
+            number=claim.number,
+            sender_id=sender_id,
+            channel=claim.channel,
+            topic=topic,
+            grant=terms,
+            reassignment=None,
+            recorded_at=now,
+            effective_from=effects[topic],
+            latest=effects[topic] is not None,
+            valid_until=claim.valid_until,
+        )
+        for topic in claim.topics
+    ]
+    event_id = _granted_event(session, claim, consents, superseded, by, now)
+    for consent in consents:
+        consent.event_id = event_id
+    session.add_all(consents)
+    if basis is Basis.ASSERTED:
+        acts.tell(session, Notice.CONSENT_ASSERTED, claim.number, terms.id, now)
+    session.flush()
+    return consents
+
+
+def _check_claim(session: Session, claim: Claim, now: datetime) -> None:
+    check_channel(claim.channel, claim.number)
+    if claim.granted_at > now + acts.CLOCK_LEEWAY:
+        raise acts.invalid("granted_at", "lies in the future")
+    if claim.valid_until <= now:
+        raise acts.invalid("valid_until", "lies in the past")
+    tenure = latest_reassignment(session, claim.number)
+    if tenure is not None and claim.granted_at < tenure.reassigned_at:
+        raise acts.invalid("granted_at", "lies before the number went to another subscriber")
+
+
+def check_channel(channel: Channel, number: SubscriberNumber) -> None:
+    """Raise when the number cannot be reached on this channel."""
+    if channel is Channel.SMS and not number.takes_sms:
+        raise RegistryError(Kind.INVALID_NUMBER, "a landline takes no SMS")
+
+
+def rivals(
+    session: Session,
+    number: SubscriberNumber,
+    sender_id: UUID,
+    channel: Channel,
+    topics: tuple[Topic, ...],
+) -> Rivals:
+    """Return what a new consent would meet in its place."""
+    about = {"number": number, "sender": sender_id, "channel": channel, "topics": topics}
+    return {(row.topic, row.latest): row for row in session.scalars(_RIVALS, about)}
+
+
+def _effects(
+    session: Session,
+    claim: Claim,
+    sender_id: UUID,
+    basis: Basis,
+    met: Rivals,
+    policy: Policy,
+    now: datetime,
+) -> dict[Topic, datetime | None]:
+    """Return from when on the consent has effect for each topic, None where it has none."""
+    if basis is Basis.CONFIRMED:
+        return dict.fromkeys(claim.topics, now)
+    if policy.consents.asserted is Assertions.NEED_CONFIRMATION:
+        return dict.fromkeys(claim.topics)
+    refused = refused_topics(session, claim.number, sender_id, claim.channel)
+    counts_from = now + timedelta(minutes=policy.consents.assertion_delay_minutes)
+    return {
+        topic: None
+        if refused & {topic, ANY} or confirmed_in_force(met.get((topic, True)), now)
+        else counts_from
+        for topic in claim.topics
+    }
+
+
+def confirmed_in_force(consent: Consent | None, now: datetime) -> bool:
+    """Tell whether this is a consent that the subscriber confirmed and that still runs."""
+    return (
+        consent is not None
+        and consent.grant.basis is Basis.CONFIRMED
+        and acts.stands(consent)
+        and now < consent.valid_until
+    )
+
+
+def _supersede(met: Rivals, effects: dict[Topic, datetime | None], now: datetime) -> list[UUID]:
+    """End what the new consents replace: one with effect ends both rivals, another the waiting."""
+    superseded = []
+    for (topic, latest), rival in met.items():
+        if latest and effects[topic] is None:
+            continue
+        rival.latest = False
+        if acts.stands(rival) or not latest:  # What waited in an earlier tenure lost its place.
+            acts.end(rival, End.SUPERSEDED, now)
+            superseded.append(rival.id)
+    return superseded
+
+
+def _granted_event(
+    session: Session,
+    claim: Claim,
+    consents: list[Consent],
+    superseded: list[UUID],
+    by: By,
+    now: datetime,
+) -> int:
+    terms = consents[0].grant
+    data = {
+        "grant": terms.id,
+        "basis": terms.basis,
+        "sender": consents[0].sender_id,
+        "channel": claim.channel,
+        "granted_at": claim.granted_at,
+        "valid_until": claim.valid_until,
+        "cap": {"count": claim.cap.count, "period": claim.cap.period},
+        "evidence": {"id": terms.evidence.id, "sha256": claim.evidence.sha256},
+        "consents": [
+            {"id": row.id, "topic": row.topic, "effective_from": row.effective_from}
+            for row in consents
+        ],
+        "superseded": superseded,
+    }
+    return acts.record(session, "consent_granted", now, by, data, claim.number)

@@ -1,0 +1,145 @@
+"""Refusals: a subscriber's "no", for all or for a channel, a topic, a sender; and its lifting."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, or_, select
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from registry.consent import Channel, End, Topic
+from registry.database import Clock, lock_number
+from registry.errors import Kind, RegistryError
+from registry.ledger import acts
+from registry.ledger.acts import By
+from registry.models import ANY, Notice, Organisation, OrganisationKind, Refusal
+from registry.numbers import SubscriberNumber
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a refusal covers; None is all of them."""
+
+    channel: Channel | None = None
+    topic: Topic | None = None
+    sender_id: UUID | None = None
+
+
+_REFUSED_TOPICS = select(Refusal.topic).where(
+    Refusal.number == bindparam("number"),
+    Refusal.ended_at.is_(None),
+    Refusal.reassignment_id.is_(None),
+    Refusal.channel.in_(bindparam("channels", expanding=True)),
+    or_(Refusal.sender_id.is_(None), Refusal.sender_id == bindparam("sender")),
+)
+
+
+def refused_topics(
+    session: Session, number: SubscriberNumber, sender_id: UUID, channel: Channel
+) -> set[str]:
+    """Return the topics, `ANY` among them, that are refused to a sender on a channel."""
+    about = {"number": number, "sender": sender_id, "channels": [channel, ANY]}
+    return set(session.connection().scalars(_REFUSED_TOPICS, about))
+
+
+def refuse(
+    session: Session, number: SubscriberNumber, scope: Scope, *, by: By, clock: Clock
+) -> Refusal:
+    """Record a subscriber's "no". Said again, it also beats what was agreed to in between."""
+    if scope.sender_id is not None:
+        sender = session.get(Organisation, scope.sender_id)
+        if sender is None or sender.kind is not OrganisationKind.SENDER:
+            raise acts.invalid("sender", "there is no such sender")
+    lock_number(session, number)
+    now = clock()
+    refusal_id = uuid7()
+    data = {
+        "refusal": refusal_id,
+        "channel": scope.channel or ANY,
+        "topic": scope.topic or ANY,
+        "sender": scope.sender_id,
+        "superseded": supersede(session, number, scope, now),
+    }
+    event_id = acts.record(session, "refusal_recorded", now, by, data, number)
+    refusal = make(refusal_id, number, scope, by, event_id, now)
+    session.add(refusal)
+    session.flush()
+    return refusal
+
+
+def make(
+    refusal_id: UUID,
+    number: SubscriberNumber,
+    scope: Scope,
+    by: By,
+    event_id: int,
+    now: datetime,
+) -> Refusal:
+    """Return the row of a refusal that an event records."""
+    return Refusal(
+        id=refusal_id,
+        number=number,
+        channel=scope.channel or ANY,
+        topic=scope.topic or ANY,
+        sender_id=scope.sender_id,
+        via=by.via,
+        recorded_by=by.organisation_id,
+        event_id=event_id,
+        recorded_at=now,
+    )
+
+
+def standing(session: Session, number: SubscriberNumber, scope: Scope) -> Refusal | None:
+    """Return the standing refusal of exactly this scope."""
+    same_sender = (
+        Refusal.sender_id.is_(None)
+        if scope.sender_id is None
+        else Refusal.sender_id == scope.sender_id
+    )
+    return session.scalar(
+        select(Refusal).where(
+            Refusal.number == number,
+            Refusal.channel == (scope.channel or ANY),
+            Refusal.topic == (scope.topic or ANY),
+            same_sender,
+            Refusal.ended_at.is_(None),
+            Refusal.reassignment_id.is_(None),
+        )
+    )
+
+
+def supersede(
+    session: Session, number: SubscriberNumber, scope: Scope, now: datetime
+) -> UUID | None:
+    """End the standing refusal of the same scope, which a new one takes the place of."""
+    replaced = standing(session, number, scope)
+    if replaced is None:
+        return None
+    acts.end(replaced, End.SUPERSEDED, now)
+    session.flush()
+    return replaced.id
+
+
+def lift(session: Session, refusal_id: UUID, *, by: By, clock: Clock) -> Refusal:
+    """End a refusal, through the organisation that recorded it, and tell the subscriber."""
+    refusal = session.get(Refusal, refusal_id)
+    if refusal is None or by.own_act or refusal.recorded_by != by.organisation_id:
+        raise acts.not_found("refusal")
+    lock_number(session, refusal.number)
+    session.refresh(refusal)
+    return _lift(session, refusal, by, clock)
+
+
+def _lift(session: Session, refusal: Refusal, by: By, clock: Clock) -> Refusal:
+    if refusal.end_reason is End.LIFTED:
+        return refusal
+    if not acts.stands(refusal):
+        raise RegistryError(Kind.CONFLICT, "this refusal has already ended")
+    now = clock()
+    acts.end(refusal, End.LIFTED, now)
+    data = {"refusal": refusal.id}
+    acts.record(session, "refusal_lifted", now, by, data, refusal.number)
+    acts.tell(session, Notice.REFUSAL_LIFTED, refusal.number, refusal.id, now)
+    session.flush()
+    return refusal
