@@ -48,13 +48,14 @@ class OrganisationKind(StrEnum):
 
 
 class Via(StrEnum):
-    """How a subscriber's wish reached the registry."""
+    """How a subscriber's wish reached the registry; to it, no answer is one, too (R5)."""
 
     HOTLINE = "hotline"
     SMS = "sms"
     STORE = "store"
     SENDER = "sender"
     PORTAL = "portal"
+    REGISTRY = "registry"
 
 
 class Method(StrEnum):

@@ -19,6 +19,8 @@ NOTICES = (
     " 'challenge_answered', 'consent_voided', 'family_agreed', 'family_ended', 'complaint_moved',"
     " 'reply')"
 )
+FIRST_VIAS = "via IN ('hotline', 'sms', 'store', 'sender', 'portal')"
+VIAS = "via IN ('hotline', 'sms', 'store', 'sender', 'portal', 'registry')"
 STATES = "state IN ('waiting', 'sending', 'sent', 'failed', 'uncertain', 'expired')"
 DUE = sa.text("state IN ('waiting', 'sending')")
 STANDING = sa.text("ended_at IS NULL AND reassignment_id IS NULL")
@@ -304,6 +306,8 @@ def _let_refusals_be_recorded_by(*, nobody: bool) -> None:
         op.drop_index("uq_refusals_standing", table_name="refusals")
     with op.batch_alter_table("refusals") as batch:
         batch.alter_column("recorded_by", existing_type=sa.Uuid(), nullable=nobody)
+        batch.drop_constraint("via_known", type_="check")
+        batch.create_check_constraint("via_known", VIAS if nobody else FIRST_VIAS)
     if on_sqlite:
         op.create_index(
             "uq_refusals_standing",
