@@ -1,7 +1,7 @@
 """Runs migrations on the database whose URL the caller gives; see registry/database.py."""
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from registry.models import Base
 
@@ -9,9 +9,11 @@ url = context.config.attributes["url"]
 if url.get_backend_name() == "postgresql":
     # A migration that cannot get its lock at once gives way to the registry's traffic.
     options = {"options": "-c lock_timeout=5s -c timezone=UTC"}
-    engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options)
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"), connect_args=options, poolclass=NullPool
+    )
 else:
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)
 
 with engine.connect() as connection:
     context.configure(
@@ -22,4 +24,3 @@ with engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
-engine.dispose()

@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from registry import database
 from registry.database import Database
@@ -95,6 +96,75 @@ def test_upgrade_from_the_first_release_keeps_data(empty: Database) -> None:
     with empty.read() as connection:
         kept = connection.execute(text("SELECT name, value FROM registry_state")).all()
     assert [tuple(row) for row in kept] == [("demo", "yes")]
+
+
+NUMBER, SENDER = b"0123456789abcdef", "00000000000000000000000000000001"
+FIRST_ROWS = (
+    "INSERT INTO organisations (id, kind, name, uscc, contact_phone, recorded_at)"
+    " VALUES (:sender, 'sender', 'S', '911100000000000000', '4001234567', :at)",
+    "INSERT INTO refusals (id, number, channel, topic, via, recorded_by, event_id, recorded_at)"
+    " VALUES (:sender, :number, 'any', 'any', 'hotline', :sender, 1, :at)",
+    "INSERT INTO outbox (id, notice, number, subject_id, recorded_at, sent_at)"
+    " VALUES (:sender, 'refusal_lifted', :number, :sender, :at, NULL)",
+    "INSERT INTO outbox (id, notice, number, subject_id, recorded_at, sent_at)"
+    " VALUES (:other, 'consent_asserted', :number, :sender, :at, :at)",
+)
+
+
+def fill_first(empty: Database) -> None:
+    """Write what the first release wrote: a refusal, a waiting and a sent notice."""
+    values = {"sender": SENDER, "other": SENDER[:-1] + "2", "number": NUMBER, "at": "2026-11-01"}
+    with empty.write() as session:
+        for statement in FIRST_ROWS:
+            session.execute(text(statement), values)
+
+
+def rows(empty: Database, query: str) -> list[tuple[object, ...]]:
+    with empty.read() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_second_schema_keeps_refusals_and_the_outbox_and_goes_back(empty: Database) -> None:
+    database.upgrade(empty.url, FIRST)
+    fill_first(empty)
+    database.upgrade(empty.url, "0002")
+    queued = (
+        "SELECT notice, state, attempts, language, try_at = recorded_at FROM outbox ORDER BY id"
+    )
+    assert rows(empty, queued) == [
+        ("refusal_lifted", "waiting", 0, "zh", True),
+        ("consent_asserted", "sent", 0, "zh", True),
+    ]
+    assert len(rows(empty, "SELECT id FROM refusals WHERE recorded_by IS NOT NULL")) == 1
+    command.downgrade(database.alembic_config(empty.url), FIRST)
+    assert rows(empty, "SELECT count(*) FROM outbox") == [(2,)]
+    assert rows(empty, "SELECT via FROM refusals") == [("hotline",)]
+    database.upgrade(empty.url)
+    assert rows(empty, "SELECT via FROM refusals") == [("hotline",)]
+
+
+def test_first_code_goes_on_queueing_on_the_second_schema(empty: Database) -> None:
+    database.upgrade(empty.url, "0002")
+    fill_first(empty)
+    assert rows(empty, "SELECT count(*) FROM outbox WHERE state = 'waiting'") == [(2,)]
+
+
+def test_standing_refusals_stay_unique_on_the_second_schema(empty: Database) -> None:
+    database.upgrade(empty.url, "0002")
+    fill_first(empty)
+    again = FIRST_ROWS[1].replace("(:sender, :number", "(:other, :number")
+    values = {"sender": SENDER, "other": SENDER[:-1] + "2", "number": NUMBER, "at": "2026-11-01"}
+    with pytest.raises(IntegrityError), empty.write() as session:
+        session.execute(text(again), values)
+
+
+def test_subscribers_own_refusal_keeps_the_second_schema(empty: Database) -> None:
+    database.upgrade(empty.url, "0002")
+    fill_first(empty)
+    with empty.write() as session:
+        session.execute(text("UPDATE refusals SET recorded_by = NULL"))
+    with pytest.raises(RuntimeError, match="cannot be kept"):
+        command.downgrade(database.alembic_config(empty.url), FIRST)
 
 
 def test_downgrade_leaves_nothing_behind(empty: Database) -> None:
