@@ -15,7 +15,9 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
 
     The modules are imported here and not above, because importing any of them imports this.
     """
-    from registry import api, docs, observe, web
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
+    from registry import api, docs, observe, portal, web
     from registry.audit import Recorder
     from registry.budgets import RequestLimiter
     from registry.config import Settings
@@ -39,6 +41,8 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     recorder.start()
     # Not atexit: web workers are forked by multiprocessing, which passes atexit by.
     Finalize(None, recorder.close, exitpriority=0)
+    if proxies := registry.settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     app.extensions.update(
         registry=registry,
         recorder=recorder,
@@ -51,6 +55,7 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     openapi.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     openapi.register_blueprint(api.v1)
     app.register_blueprint(docs.pages(registry))
+    portal.attach(app, registry)
     if own_process:
         # What was loaded stays; going through it in every collection would halt requests.
         gc.collect()

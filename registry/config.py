@@ -25,6 +25,8 @@ class Settings:
     policy: str = policy.DEFAULT
     workers: int = 2
     threads: int = 4
+    proxies: int = 0
+    """Proxies in front of it that are ours, whose word on a client's address is believed."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -45,6 +47,7 @@ class Settings:
             policy=environment.get("REGISTRY_POLICY", policy.DEFAULT),
             workers=_count(environment, "REGISTRY_WORKERS", 2),
             threads=_count(environment, "REGISTRY_THREADS", 4),
+            proxies=_count(environment, "REGISTRY_PROXIES", 0, least=0),
         )
 
     @property
@@ -89,8 +92,8 @@ def create_number_key(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+def _count(environment: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     value = environment.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
-        raise RegistryError(Kind.INVALID, f"{name} is not a positive number: {value!r}")
+    if not (value.isascii() and value.isdigit() and least <= int(value) < 65536):
+        raise RegistryError(Kind.INVALID, f"{name} is no number from {least} on: {value!r}")
     return int(value)
