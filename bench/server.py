@@ -24,7 +24,8 @@ from registry import server
 from registry.access import Scope
 from registry.config import Settings
 from registry.numbers import parse_subscriber
-from registry.schemas import ClaimSchema, ConsentsSchema, LookupSchema, VerdictSchema
+from registry.schemas.consents import ClaimSchema, ConsentsSchema
+from registry.schemas.lookups import LookupSchema, VerdictSchema
 from registry.web import ApiBlueprint, requires
 
 START_SECONDS = 30

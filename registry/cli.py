@@ -44,7 +44,7 @@ from registry.models import OrganisationKind
 from registry.numbers import parse_sending
 from registry.observe import configure_logging
 from registry.runtime import Registry
-from registry.schemas import verdict_objects
+from registry.schemas.lookups import verdict_objects
 
 NO, USAGE, UNUSABLE = 1, 2, 3
 EXIT = {Kind.UNAVAILABLE: UNUSABLE, Kind.INTERNAL: UNUSABLE}

@@ -24,7 +24,7 @@ from registry.audit import Recorder
 from registry.budgets import RequestLimiter
 from registry.errors import Kind, RegistryError
 from registry.runtime import Registry
-from registry.schemas import ProblemSchema, problem_type
+from registry.schemas.problems import ProblemSchema, problem_type
 
 log = logging.getLogger(__name__)
 

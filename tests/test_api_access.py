@@ -16,7 +16,7 @@ from registry.access import SCOPES
 from registry.errors import Kind
 from registry.models import ApiKey, SpentBudget
 from registry.runtime import Registry
-from registry.schemas import problem_type
+from registry.schemas.problems import problem_type
 from tests.factories import OTHER_PORT, START, Client, Clock, World, consent_body, count_rows, dump
 
 

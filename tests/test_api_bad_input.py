@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from registry.errors import Kind
-from registry.schemas import problem_type
+from registry.schemas.problems import problem_type
 from tests.factories import (
     START,
     VOICE_LINE,

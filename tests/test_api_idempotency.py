@@ -9,7 +9,7 @@ from registry import idempotency
 from registry.errors import Kind
 from registry.models import Grant, IdempotencyKey
 from registry.runtime import Registry
-from registry.schemas import problem_type
+from registry.schemas.problems import problem_type
 from tests.factories import (
     START,
     Client,

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from registry.errors import Kind
 from registry.runtime import Registry
-from registry.schemas import problem_type
+from registry.schemas.problems import problem_type
 from tests.factories import (
     OTHER_PORT,
     SMS_PORT,
@@ -124,6 +124,7 @@ RIGHT: dict[str, Any] = {
     "valid_until": "2027-01-01T00:00:00Z",
     "reassigned_at": START.isoformat(),
     "sender": None,
+    "via": "hotline",
     "uscc": make_uscc(77),
     "contact_phone": "4001234567",
     "scopes": ["lookup"],

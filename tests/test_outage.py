@@ -23,7 +23,7 @@ from registry.lookup import Asker
 from registry.models import Lookup
 from registry.receipts import create_key_file
 from registry.runtime import Registry, open_registry
-from registry.schemas import problem_type
+from registry.schemas.problems import problem_type
 from tests.factories import (
     Client,
     Clock,

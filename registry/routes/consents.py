@@ -15,7 +15,7 @@ from registry.routes.blueprint import v1
 from registry.routes.reading import Body, subscriber
 from registry.routes.showing import columns, dump
 from registry.routes.spending import near_the_end, spend, spend_later
-from registry.schemas import (
+from registry.schemas.consents import (
     ClaimSchema,
     ConsentSchema,
     ConsentsSchema,

@@ -19,7 +19,7 @@ from registry.observe import VERDICTS
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, invalid, sending, subscriber
 from registry.routes.spending import near_the_end, spend, spend_later
-from registry.schemas import (
+from registry.schemas.lookups import (
     BatchSchema,
     BatchVerdictsSchema,
     LookupSchema,

@@ -12,7 +12,7 @@ from registry.models import Organisation, SenderNumber
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, acting, sending
 from registry.routes.showing import columns, dump
-from registry.schemas import (
+from registry.schemas.organisations import (
     CursorSchema,
     HoldingSchema,
     HoldingsSchema,

@@ -12,7 +12,7 @@ from registry.models import ANY, Refusal
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, subscriber
 from registry.routes.showing import columns, dump
-from registry.schemas import ReassignmentSchema, RefusalSchema, TenureEndSchema, WishSchema
+from registry.schemas.wishes import ReassignmentSchema, RefusalSchema, TenureEndSchema, WishSchema
 from registry.web import caller, commit, idempotent, registry, requires
 
 

@@ -1,0 +1,1 @@
+"""JSON to and from the registry's values, with what the OpenAPI document says of them."""
