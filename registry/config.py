@@ -3,12 +3,13 @@
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from registry import policy
 from registry.errors import Kind, RegistryError
-from registry.numbers import NumberKey
+from registry.numbers import NumberKey, parse_sending
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Settings:
     threads: int = 4
     proxies: int = 0
     """Proxies in front of it that are ours, whose word on a client's address is believed."""
+    portal_url: str | None = None
+    sms_url: str | None = None
+    sms_secret: str | None = field(default=None, repr=False)
+    sms_secret_file: Path | None = None
+    sms_number: str | None = None
+    """The number that the registry's own SMS come from, and that people answer to."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -48,6 +55,11 @@ class Settings:
             workers=_count(environment, "REGISTRY_WORKERS", 2),
             threads=_count(environment, "REGISTRY_THREADS", 4),
             proxies=_count(environment, "REGISTRY_PROXIES", 0, least=0),
+            portal_url=_url(environment, "REGISTRY_PORTAL_URL", ("http", "https")),
+            sms_url=_url(environment, "REGISTRY_SMS_URL", ("http", "https", "smpp", "smpps")),
+            sms_secret=environment.get("REGISTRY_SMS_SECRET") or None,
+            sms_secret_file=path("SMS_SECRET_FILE"),
+            sms_number=_sending_number(environment, "REGISTRY_SMS_NUMBER"),
         )
 
     @property
@@ -59,6 +71,11 @@ class Settings:
     def url(self) -> str:
         """The database's address."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'registry.db'}"
+
+    @property
+    def portal(self) -> str:
+        """The address of the pages, as SMS name it."""
+        return (self.portal_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def number_key_path(self) -> Path:
@@ -83,6 +100,17 @@ def load_number_key(settings: Settings) -> NumberKey:
     raise RegistryError(Kind.UNAVAILABLE, f"the number key {problem}")
 
 
+def load_sms_secret(settings: Settings) -> str | None:
+    """Return the secret for the SMS gateway, from the environment or its file, if there is one."""
+    if settings.sms_secret is not None or settings.sms_secret_file is None:
+        return settings.sms_secret
+    try:
+        return settings.sms_secret_file.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        problem = f"the SMS secret cannot be read from {settings.sms_secret_file}"
+        raise RegistryError(Kind.UNAVAILABLE, problem) from None
+
+
 def create_number_key(path: Path) -> None:
     """Write a new number key, readable by its owner alone; never over another."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -97,3 +125,30 @@ def _count(environment: Mapping[str, str], name: str, default: int, least: int =
     if not (value.isascii() and value.isdigit() and least <= int(value) < 65536):
         raise RegistryError(Kind.INVALID, f"{name} is no number from {least} on: {value!r}")
     return int(value)
+
+
+def _url(environment: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | None:
+    """Return an address; a password in it is refused, since addresses are shown and logged."""
+    value = environment.get(name)
+    if not value:
+        return None
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in schemes and url.hostname and url.port != 0 and not url.password
+    except ValueError:
+        usable = False
+    if not usable:
+        raise RegistryError(
+            Kind.INVALID, f"{name} is no address with {' or '.join(schemes)} and without a password"
+        )
+    return value
+
+
+def _sending_number(environment: Mapping[str, str], name: str) -> str | None:
+    value = environment.get(name)
+    if not value:
+        return None
+    try:
+        return parse_sending(value).text
+    except RegistryError as error:
+        raise RegistryError(Kind.INVALID, f"{name}: {error.detail}") from None

@@ -453,6 +453,7 @@ class Consent(Base):
 
     grant: Mapped[Grant] = relationship(lazy="raise")
     reassignment: Mapped["Reassignment | None"] = relationship(lazy="raise")
+    sender: Mapped[Organisation] = relationship(lazy="raise")
 
 
 class Refusal(Base):
@@ -492,6 +493,8 @@ class Refusal(Base):
     end_recorded_at: Mapped[datetime | None]
     end_reason: Mapped[End | None]
     reassignment_id: Mapped[UUID | None] = mapped_column(ForeignKey("reassignments.id"))
+
+    sender: Mapped[Organisation | None] = relationship(lazy="raise", foreign_keys=[sender_id])
 
 
 class Reassignment(Base):
@@ -617,6 +620,15 @@ class OutboxItem(Base):
             "ix_outbox_due", "state", "try_at",
             sqlite_where=text("state IN ('waiting', 'sending')"),
             postgresql_where=text("state IN ('waiting', 'sending')"),
+        ),
+        Index(
+            "ix_outbox_urgent", "try_at",
+            sqlite_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
+            postgresql_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
+        ),
+        Index(
+            "ix_outbox_kept", "recorded_at",
+            sqlite_where=text("text IS NOT NULL"), postgresql_where=text("text IS NOT NULL"),
         ),
     )  # fmt: skip
 

@@ -23,6 +23,8 @@ FIRST_VIAS = "via IN ('hotline', 'sms', 'store', 'sender', 'portal')"
 VIAS = "via IN ('hotline', 'sms', 'store', 'sender', 'portal', 'registry')"
 STATES = "state IN ('waiting', 'sending', 'sent', 'failed', 'uncertain', 'expired')"
 DUE = sa.text("state IN ('waiting', 'sending')")
+URGENT = sa.text("state = 'waiting' AND notice IN ('code', 'reply')")
+KEPT = sa.text("text IS NOT NULL")
 STANDING = sa.text("ended_at IS NULL AND reassignment_id IS NULL")
 
 
@@ -335,6 +337,12 @@ def _widen_outbox() -> None:
     op.create_index(
         "ix_outbox_due", "outbox", ["state", "try_at"], sqlite_where=DUE, postgresql_where=DUE
     )
+    op.create_index(
+        "ix_outbox_urgent", "outbox", ["try_at"], sqlite_where=URGENT, postgresql_where=URGENT
+    )
+    op.create_index(
+        "ix_outbox_kept", "outbox", ["recorded_at"], sqlite_where=KEPT, postgresql_where=KEPT
+    )
 
 
 def _new_outbox_columns() -> list[sa.Column[Any]]:
@@ -359,6 +367,8 @@ def downgrade() -> None:
     own = sa.text("SELECT count(*) FROM refusals WHERE recorded_by IS NULL")
     if op.get_bind().scalar(own):
         raise RuntimeError("refusals that subscribers recorded themselves cannot be kept in 0001")
+    op.drop_index("ix_outbox_kept", table_name="outbox")
+    op.drop_index("ix_outbox_urgent", table_name="outbox")
     op.drop_index("ix_outbox_due", table_name="outbox")
     op.execute(f"DELETE FROM outbox WHERE NOT ({FIRST_NOTICES})")  # noqa: S608 - a constant
     with op.batch_alter_table("outbox") as batch:

@@ -1,0 +1,11 @@
+"""The messenger: SMS to subscribers wait in the outbox and are handed to a gateway, once each.
+
+`outbox` keeps them: queued with the change that they tell of, claimed before they are sent,
+recorded after. `texts` words them, `replies` gives questions the number that an answer names
+them by. `gateway` (HTTP) and `smpp` hand them over, `delivery` one after the other.
+"""
+
+from registry.messenger.outbox import queue
+from registry.messenger.replies import draw_reply_code, question
+
+__all__ = ["draw_reply_code", "question", "queue"]

@@ -1,0 +1,146 @@
+"""Delivering: the next message of the outbox is claimed, worded, handed over, and recorded."""
+
+import logging
+import random
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from sqlalchemy.orm import Session
+
+from registry.config import Settings, load_sms_secret
+from registry.database import Clock, Database
+from registry.errors import Kind, RegistryError
+from registry.messenger import outbox, replies, texts
+from registry.messenger.backends import Backend, Message, Outcome, Pretending
+from registry.messenger.gateway import HttpGateway
+from registry.messenger.outbox import Claim
+from registry.messenger.smpp import Smpp
+from registry.messenger.texts import House
+from registry.models import Notice, OutboxItem, OutboxState
+
+log = logging.getLogger(__name__)
+
+ASKING = (Notice.CONSENT_ASSERTED, Notice.CONSENT_REQUESTED)
+"""Messages that are answered by SMS, so they get a reply code."""
+DEMO_NUMBER = "10690000000"
+"""Where the demo's people answer to."""
+PORTS = {"smpp": 2775, "smpps": 3550}
+
+
+def open_backend(settings: Settings, *, demo: bool) -> Backend | None:
+    """Return the way of sending that the settings choose; None when messages wait for one."""
+    if settings.sms_url is None:
+        return Pretending() if demo else None
+    url = urlsplit(settings.sms_url)
+    secret = load_sms_secret(settings)
+    if url.scheme in ("http", "https"):
+        return HttpGateway(settings.sms_url, secret)
+    if not url.username or secret is None:
+        raise RegistryError(Kind.UNAVAILABLE, "SMPP needs a user in the URL, and a secret")
+    tls = ssl.create_default_context() if url.scheme == "smpps" else None
+    port = url.port or PORTS[url.scheme]
+    return Smpp(url.hostname or "", port, url.username, secret, tls=tls)
+
+
+def house(settings: Settings, *, demo: bool) -> House:
+    """Return what the registry's SMS say of itself."""
+    return House(settings.portal, settings.sms_number or (DEMO_NUMBER if demo else None))
+
+
+@dataclass
+class Lane:
+    """Delivers one message after the other. Several lanes may work side by side.
+
+    An `urgent` one takes only what people wait for, so that it never waits behind a slow notice.
+    With `keep_codes` what a code's message said is kept: the demo shows it.
+    """
+
+    database: Database
+    backend: Backend
+    house: House
+    clock: Clock
+    urgent: bool = False
+    keep_codes: bool = False
+    jitter: Callable[[], float] = random.random
+    _unrecorded: tuple[Claim, Outcome] | None = field(default=None, init=False)
+
+    def step(self) -> Outcome | None:
+        """Deliver the next message that is due and return its outcome; None when none is.
+
+        An outcome that the database did not take is kept, and recorded before anything else is
+        done.
+        """
+        self._record()
+        while self._due():
+            with self.database.write() as session:
+                claimed = self._claim(session)
+            if claimed is not None:
+                claim, message = claimed
+                outcome = self.backend.send(message)
+                self._unrecorded = claim, outcome
+                self._record()
+                return outcome
+        return None
+
+    def _due(self) -> bool:
+        with self.database.read() as connection:
+            return outbox.due(connection, self.clock(), urgent=self.urgent)
+
+    def _claim(self, session: Session) -> tuple[Claim, Message] | None:
+        """Claim a message; None when it was not called for any more, or another lane was faster."""
+        now = self.clock()
+        item = outbox.claim(session, now, urgent=self.urgent, backend=self.backend.name)
+        if item is None:
+            return None
+        text = self._word(session, item)
+        if text is None:
+            outbox.drop(item)
+            log.info("an SMS was not called for any more", extra={"fields": _fields(item)})
+            return None
+        if item.text is not None:
+            text = item.text  # What is repeated under one key says the same.
+        elif item.notice is not Notice.CODE or self.keep_codes:
+            item.text = text
+        return Claim(item.id, now), Message(item.id, item.number, text, self.house.number)
+
+    def _word(self, session: Session, item: OutboxItem) -> str | None:
+        """Word a message, and number the question that it asks."""
+        if item.notice in ASKING and item.reply_code is None and self.house.number is not None:
+            item.reply_code = replies.draw_reply_code(session, item.number, self.clock())
+        return texts.word(session, item, self.house, self.clock())
+
+    def _record(self) -> None:
+        if self._unrecorded is None:
+            return
+        claim, outcome = self._unrecorded
+        with self.database.write() as session:
+            item = outbox.record(session, claim, outcome, self.clock(), jitter=self.jitter())
+            fields = {} if item is None else _fields(item)
+        self._unrecorded = None
+        reason = getattr(outcome, "reason", None)
+        if reason is not None:
+            log.warning("an SMS was not sent", extra={"fields": {**fields, "reason": reason}})
+
+
+def _fields(item: OutboxItem) -> dict[str, object]:
+    return {
+        "outbox_id": str(item.id),
+        "notice": item.notice,
+        "state": item.state,
+        "attempts": item.attempts,
+    }
+
+
+def tidy(session: Session, clock: Clock) -> dict[OutboxState, int]:
+    """Free what dead workers left behind, and give up what is too late."""
+    now = clock()
+    freed = outbox.rescue(session, now)
+    done = {**freed, OutboxState.EXPIRED: outbox.expire(session, now)}
+    if done[OutboxState.UNCERTAIN]:
+        log.error(
+            "SMS may or may not have gone out",
+            extra={"fields": {"many": done[OutboxState.UNCERTAIN]}},
+        )
+    return done

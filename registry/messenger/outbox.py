@@ -1,0 +1,227 @@
+"""The outbox: messages are queued with the change that they tell of, and sent once each.
+
+A message is claimed, and the claim committed, before it is sent; what became of it is recorded
+after. So a worker that dies in between leaves it `sending`, and nobody sends it meanwhile.
+`rescue` frees it: to be sent again where its gateway knows a repetition (HTTP, by the
+Idempotency-Key), and as `uncertain` where it does not (SMPP).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, exists, func, literal, select, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from registry.errors import Kind, RegistryError
+from registry.messenger.backends import Accepted, Outcome, Refused, Unavailable
+from registry.models import Notice, OutboxItem, OutboxState
+from registry.numbers import SubscriberNumber
+
+URGENT = (Notice.CODE, Notice.REPLY)
+"""What a person waits for, phone in hand; it never waits behind anything else."""
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
+MOST_ATTEMPTS = 30
+"""Waiting twice as long each time, up to an hour, these take a day."""
+REPEATABLE = "http"
+"""The kind of backend whose gateway makes one message of all repetitions."""
+HTTP_LEASE, LEASE = timedelta(minutes=2), timedelta(minutes=10)
+"""Longer than a send may take; what is `sending` for longer has lost its worker."""
+PAGE = 100
+
+
+def queue(
+    session: Session,
+    notice: Notice,
+    number: SubscriberNumber,
+    subject_id: UUID,
+    *,
+    now: datetime,
+    language: str = "zh",
+    details: Mapping[str, Any] | None = None,
+    try_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    reply_code: int | None = None,
+) -> OutboxItem:
+    """Queue an SMS in the caller's transaction: it goes out if, and only if, that commits.
+
+    `details` is what its text needs besides the subject; it is wiped when the message is done.
+    """
+    item = OutboxItem(
+        id=uuid7(),
+        notice=notice,
+        number=number,
+        subject_id=subject_id,
+        language=language,
+        details=None if details is None else json.dumps(dict(details), ensure_ascii=False),
+        recorded_at=now,
+        try_at=try_at or now,
+        expires_at=expires_at,
+        reply_code=reply_code,
+    )
+    session.add(item)
+    session.flush()
+    return item
+
+
+def details(item: OutboxItem) -> dict[str, Any]:
+    """Return what was queued beside the subject; nothing when it was wiped."""
+    found: dict[str, Any] = json.loads(item.details) if item.details else {}
+    return found
+
+
+def _in_state(state: OutboxState) -> ColumnElement[bool]:
+    # Written into the statement: the indexes of what is due are partial, by state.
+    return OutboxItem.state == literal(state, OutboxItem.state.type, literal_execute=True)
+
+
+def _is_urgent() -> ColumnElement[bool]:
+    kinds = [literal(kind, OutboxItem.notice.type, literal_execute=True) for kind in URGENT]
+    return OutboxItem.notice.in_(kinds)
+
+
+def due(connection: Connection, now: datetime, *, urgent: bool) -> bool:
+    """Tell whether a message is due; with `urgent`, one of those that nobody may delay."""
+    query = exists().where(_in_state(OutboxState.WAITING), OutboxItem.try_at <= now)
+    return bool(connection.scalar(select(query.where(_is_urgent()) if urgent else query)))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to send one message: whoever has it is the only one."""
+
+    item_id: UUID
+    claimed_at: datetime
+
+
+def claim(session: Session, now: datetime, *, urgent: bool, backend: str) -> OutboxItem | None:
+    """Take the next message that is due, urgent ones first, the longest due first.
+
+    Other workers pass by a message that one is about to claim.
+    """
+    waiting = select(OutboxItem).where(_in_state(OutboxState.WAITING), OutboxItem.try_at <= now)
+    waiting = waiting.order_by(OutboxItem.try_at, OutboxItem.id).limit(1)
+    waiting = waiting.with_for_update(skip_locked=True)
+    item = session.scalar(waiting.where(_is_urgent()))
+    if item is None and not urgent:
+        item = session.scalar(waiting)
+    if item is not None:
+        item.state = OutboxState.SENDING
+        item.claimed_at = now
+        item.attempts += 1
+        item.reference = backend
+    return item
+
+
+def drop(item: OutboxItem) -> None:
+    """Give up a claimed message that nobody needs any more."""
+    _close(item, OutboxState.EXPIRED)
+    item.text = None
+    item.reference = None
+
+
+def record(
+    session: Session, claim: Claim, outcome: Outcome, now: datetime, *, jitter: float = 0.0
+) -> OutboxItem | None:
+    """Record what became of a claimed message; None when another took it over meanwhile.
+
+    `jitter` (0 to 1) spreads the next tries of many messages over a fifth of their wait.
+    """
+    item = session.get(OutboxItem, claim.item_id, with_for_update=True)
+    if item is None or item.claimed_at != claim.claimed_at:
+        return None
+    if item.state not in (OutboxState.SENDING, OutboxState.UNCERTAIN):
+        return None
+    item.reference = None
+    match outcome:
+        case Accepted():
+            _close(item, OutboxState.SENT)
+            item.sent_at = now
+            item.reference = outcome.reference
+        case Refused():
+            _close(item, OutboxState.FAILED)
+        case Unavailable() if item.attempts >= MOST_ATTEMPTS:
+            _close(item, OutboxState.FAILED)
+        case Unavailable():
+            item.state = OutboxState.WAITING
+            item.claimed_at = None
+            item.try_at = now + _wait(item.attempts, outcome.retry_after, jitter)
+        case _:
+            _close(item, OutboxState.UNCERTAIN)
+    session.flush()
+    return item
+
+
+def _wait(attempts: int, retry_after: float, jitter: float) -> timedelta:
+    wait = min(FIRST_WAIT * float(1 << min(attempts - 1, MOST_ATTEMPTS)), LONGEST_WAIT)
+    asked = min(timedelta(seconds=retry_after), LONGEST_WAIT)
+    return max(wait, asked) * (1 + jitter / 5)
+
+
+def _close(item: OutboxItem, state: OutboxState) -> None:
+    item.state = state
+    item.details = None
+
+
+def rescue(session: Session, now: datetime) -> dict[OutboxState, int]:
+    """Free what lost its worker while it was sent; return how many went to which state."""
+    sending = _in_state(OutboxState.SENDING)
+    again = update(OutboxItem).where(
+        sending, OutboxItem.reference == REPEATABLE, OutboxItem.claimed_at < now - HTTP_LEASE
+    )
+    lost = update(OutboxItem).where(
+        sending,
+        func.coalesce(OutboxItem.reference, "") != REPEATABLE,
+        OutboxItem.claimed_at < now - LEASE,
+    )
+    connection = session.connection()
+    freed = again.values(state=OutboxState.WAITING, claimed_at=None, try_at=now, reference=None)
+    # The claim stays: a worker that was only very slow may still say what became of it.
+    uncertain = lost.values(state=OutboxState.UNCERTAIN, details=None, reference=None)
+    return {
+        OutboxState.WAITING: connection.execute(freed).rowcount,
+        OutboxState.UNCERTAIN: connection.execute(uncertain).rowcount,
+    }
+
+
+def expire(session: Session, now: datetime) -> int:
+    """Give up what waited until it was worth nothing, and wipe what it would have said."""
+    old = update(OutboxItem).where(_in_state(OutboxState.WAITING), OutboxItem.expires_at <= now)
+    values = old.values(state=OutboxState.EXPIRED, details=None, text=None)
+    return session.connection().execute(values).rowcount
+
+
+def resend(session: Session, item_id: UUID, now: datetime) -> OutboxItem:
+    """Send an uncertain or failed message again, because an operator says so.
+
+    Of an uncertain one nobody knows whether it went out, so its reader may get it twice.
+    """
+    item = session.get(OutboxItem, item_id, with_for_update=True)
+    if item is None:
+        raise RegistryError(Kind.NOT_FOUND, "there is no such message")
+    if item.state not in (OutboxState.UNCERTAIN, OutboxState.FAILED):
+        raise RegistryError(Kind.CONFLICT, f"this message is {item.state}")
+    if item.text is None or item.notice in URGENT:
+        raise RegistryError(Kind.CONFLICT, "nobody waits for this message any more")
+    item.state = OutboxState.WAITING
+    item.attempts = 0
+    item.claimed_at = None
+    item.try_at = now
+    session.flush()
+    return item
+
+
+def page(
+    session: Session, state: OutboxState | None, before: UUID | None = None
+) -> Sequence[OutboxItem]:
+    """Return some messages, the newest first."""
+    query = select(OutboxItem).order_by(OutboxItem.id.desc()).limit(PAGE)
+    if state is not None:
+        query = query.where(OutboxItem.state == state)
+    if before is not None:
+        query = query.where(OutboxItem.id < before)
+    return session.scalars(query).all()

@@ -1,0 +1,46 @@
+"""Reply codes: the small numbers by which an answer by SMS says what it answers ("Y12")."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from registry.database import lock_number
+from registry.messenger.subjects import still_asked
+from registry.models import OutboxItem
+from registry.numbers import SubscriberNumber
+
+CODES = range(1, 100)
+
+
+def draw_reply_code(session: Session, number: SubscriberNumber, now: datetime) -> int | None:
+    """Return a code for a question to a number, under the number's lock.
+
+    It is the smallest that was never used, else the one not used for longest: a late answer to
+    an old question never agrees to a new one. None when even that one's question is still open;
+    such a question is answered in the portal.
+    """
+    lock_number(session, number)
+    used = dict(
+        session.execute(
+            select(OutboxItem.reply_code, func.max(OutboxItem.recorded_at))
+            .where(OutboxItem.number == number, OutboxItem.reply_code.is_not(None))
+            .group_by(OutboxItem.reply_code)
+        ).tuples()
+    )
+    free = next((code for code in CODES if code not in used), None)
+    if free is not None:
+        return free
+    oldest = min(CODES, key=lambda code: used[code])
+    asked = question(session, number, oldest)
+    return None if asked is not None and still_asked(session, asked, now) else oldest
+
+
+def question(
+    session: Session, number: SubscriberNumber, code: int, since: datetime | None = None
+) -> OutboxItem | None:
+    """Return the newest message to a number that carries a reply code, since its tenure began."""
+    query = select(OutboxItem).where(OutboxItem.number == number, OutboxItem.reply_code == code)
+    if since is not None:
+        query = query.where(OutboxItem.recorded_at >= since)
+    return session.scalar(query.order_by(OutboxItem.recorded_at.desc(), OutboxItem.id.desc()))
