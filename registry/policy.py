@@ -80,6 +80,11 @@ class ContactHours:
         """Return the end of the allowed hours that `at` lies in."""
         return _next(self.end, at, zones)[0]
 
+    def within(self, other: "ContactHours") -> "ContactHours | None":
+        """Return the hours that both allow, None when there are none."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return ContactHours(start, end) if start < end else None
+
 
 def _next(clock: time, at: datetime, zones: tuple[str, ...]) -> list[datetime]:
     """Return the next instants after `at` at which the clock of one of the zones shows `clock`."""

@@ -1,10 +1,19 @@
-"""What people want: consents, withdrawals, refusals, reassignments. History is only appended to.
+"""What people want: consents, withdrawals, refusals, hours, requests, challenges, reassignments.
 
 Every change takes the number's lock, reads the clock, inserts an event and changes the rows,
-in the caller's transaction; the event's id tells what was recorded before what.
+in the caller's transaction; the event's id tells what was recorded before what. History is only
+appended to.
 """
 
 from registry.ledger.acts import CLOCK_LEEWAY, By
+from registry.ledger.answers import agree, decline, lapse_due
+from registry.ledger.challenges import (
+    bring_evidence,
+    challenge,
+    own_challenge,
+    search_challenges,
+    void_due,
+)
 from registry.ledger.consents import (
     PAGE,
     ConsentState,
@@ -13,10 +22,12 @@ from registry.ledger.consents import (
     search_consents,
     state,
 )
-from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, grant
-from registry.ledger.refusals import Scope, lift, refuse
+from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirm, grant
+from registry.ledger.hours import lift_own_hours, set_own_hours
+from registry.ledger.refusals import Scope, lift, lift_own, refuse
+from registry.ledger.requests import RequestState, ask, own_request, request_state, topics_of
 from registry.ledger.tenure import cancel_reassignment, reassign, tenure_start
-from registry.ledger.withdrawals import withdraw
+from registry.ledger.withdrawals import withdraw, withdraw_all, withdraw_own
 
 __all__ = [
     "CLOCK_LEEWAY",
@@ -26,16 +37,35 @@ __all__ = [
     "Claim",
     "ConsentState",
     "EvidenceClaim",
+    "RequestState",
     "Scope",
+    "agree",
+    "ask",
+    "bring_evidence",
     "cancel_reassignment",
+    "challenge",
+    "confirm",
+    "decline",
     "grant",
+    "lapse_due",
     "lift",
+    "lift_own",
+    "lift_own_hours",
     "oversee",
+    "own_challenge",
     "own_consent",
+    "own_request",
     "reassign",
     "refuse",
+    "request_state",
+    "search_challenges",
     "search_consents",
+    "set_own_hours",
     "state",
     "tenure_start",
+    "topics_of",
+    "void_due",
     "withdraw",
+    "withdraw_all",
+    "withdraw_own",
 ]

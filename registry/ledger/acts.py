@@ -71,9 +71,16 @@ def end(row: Said, reason: End, now: datetime) -> None:
 
 
 def tell(
-    session: Session, notice: Notice, number: SubscriberNumber, subject_id: UUID, now: datetime
+    session: Session,
+    notice: Notice,
+    number: SubscriberNumber,
+    subject_id: UUID,
+    now: datetime,
+    *,
+    try_at: datetime | None = None,
+    expires_at: datetime | None = None,
 ) -> None:
-    """Queue an SMS to the subscriber."""
+    """Queue an SMS to the subscriber: for now, or for later, and not after it is worth nothing."""
     session.add(
         OutboxItem(
             id=uuid7(),
@@ -81,7 +88,8 @@ def tell(
             number=number,
             subject_id=subject_id,
             recorded_at=now,
-            try_at=now,
+            try_at=try_at or now,
+            expires_at=expires_at,
         )
     )
 
@@ -89,6 +97,11 @@ def tell(
 def invalid(field: str, problem: str) -> RegistryError:
     """Return the error that names a wrong field."""
     return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})
+
+
+def conflict(problem: str) -> RegistryError:
+    """Return the error for what contradicts what is recorded."""
+    return RegistryError(Kind.CONFLICT, problem)
 
 
 def not_found(what: str) -> RegistryError:

@@ -50,6 +50,17 @@ def own_consent(session: Session, consent_id: UUID, sender_id: UUID | None) -> C
     return consent
 
 
+def consent_of(session: Session, number: SubscriberNumber, consent_id: UUID) -> Consent:
+    """Return a consent of the subscriber who has the number today, as it is stored now.
+
+    The caller holds the number's lock. Another's consent is as if it were not.
+    """
+    consent = session.get(Consent, consent_id, options=_WHOLE, populate_existing=True)
+    if consent is None or consent.number != number or consent.reassignment_id is not None:
+        raise acts.not_found("consent")
+    return consent
+
+
 def oversee(session: Session, consent_id: UUID, *, overseer_id: UUID, clock: Clock) -> Consent:
     """Return anybody's consent to a regulator or operator, and record that it was looked at."""
     consent = session.get(Consent, consent_id, options=_WHOLE)

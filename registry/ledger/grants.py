@@ -13,6 +13,7 @@ from registry.database import Clock, lock_number
 from registry.errors import Kind, RegistryError
 from registry.ledger import acts
 from registry.ledger.acts import By
+from registry.ledger.consents import consent_of
 from registry.ledger.refusals import refused_topics
 from registry.ledger.tenure import latest_reassignment
 from registry.models import ANY, Consent, Evidence, Grant, Method, Notice
@@ -124,6 +125,81 @@ def grant(
         acts.tell(session, Notice.CONSENT_ASSERTED, claim.number, terms.id, now)
     session.flush()
     return consents
+
+
+def confirm(
+    session: Session,
+    number: SubscriberNumber,
+    consent_id: UUID,
+    *,
+    by: By,
+    policy: Policy,
+    clock: Clock,
+    notice_text: str | None = None,
+) -> Consent:
+    """Let a subscriber agree, here, to what a sender asserted, also where it had no effect.
+
+    The confirmed consent has the terms of the asserted one, whose text is its evidence unless
+    another was shown, and takes its place. Confirming twice changes nothing.
+    """
+    lock_number(session, number)
+    asserted = consent_of(session, number, consent_id)
+    now = clock()
+    confirmed = _confirmed_already(session, asserted, now)
+    if confirmed is not None:
+        return confirmed
+    if not acts.stands(asserted) or now >= asserted.valid_until:
+        raise acts.conflict("this consent has already ended")
+    terms = asserted.grant
+    claim = Claim(
+        number=number,
+        channel=asserted.channel,
+        topics=(asserted.topic,),
+        granted_at=now,
+        valid_until=asserted.valid_until,
+        cap=CapTerms(terms.cap_count, terms.cap_period),
+        evidence=EvidenceClaim(
+            Method.REGISTRY,
+            notice_text or terms.evidence.notice_text,
+            None if notice_text else terms.evidence.notice_version,
+            None if notice_text else terms.evidence.language,
+        ),
+    )
+    [consent] = grant(
+        session,
+        claim,
+        sender_id=asserted.sender_id,
+        by=by,
+        basis=Basis.CONFIRMED,
+        policy=policy,
+        clock=lambda: now,
+    )
+    # Nobody is contacted more often in this period for having confirmed.
+    consent.grant.cap_used, consent.grant.cap_used_in = terms.cap_used, terms.cap_used_in
+    session.flush()
+    return consent
+
+
+def _confirmed_already(session: Session, consent: Consent, now: datetime) -> Consent | None:
+    """Return the confirmed consent in force that this is, or that has taken its place."""
+    if consent.grant.basis is not Basis.CONFIRMED and consent.end_reason is not End.SUPERSEDED:
+        return None
+    met = rivals(session, consent.number, consent.sender_id, consent.channel, (consent.topic,))
+    latest = met.get((consent.topic, True))
+    return latest if confirmed_in_force(latest, now) else None
+
+
+def confirmed_topics(
+    session: Session,
+    number: SubscriberNumber,
+    sender_id: UUID,
+    channel: Channel,
+    topics: tuple[Topic, ...],
+    now: datetime,
+) -> set[Topic]:
+    """Return those topics for which a consent is in force that the subscriber confirmed."""
+    met = rivals(session, number, sender_id, channel, topics)
+    return {topic for topic in topics if confirmed_in_force(met.get((topic, True)), now)}
 
 
 def _check_claim(session: Session, claim: Claim, now: datetime) -> None:

@@ -1,19 +1,27 @@
 """Refusals: a subscriber's "no", for all or for a channel, a topic, a sender; and its lifting."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, or_, select, true
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from registry.consent import Channel, End, Topic
+from registry.consent import Basis, Channel, End, Topic
 from registry.database import Clock, lock_number
-from registry.errors import Kind, RegistryError
 from registry.ledger import acts
 from registry.ledger.acts import By
-from registry.models import ANY, Notice, Organisation, OrganisationKind, Refusal
+from registry.models import (
+    ANY,
+    Consent,
+    Grant,
+    Notice,
+    Organisation,
+    OrganisationKind,
+    Refusal,
+)
 from registry.numbers import SubscriberNumber
 
 
@@ -46,12 +54,16 @@ def refused_topics(
 def refuse(
     session: Session, number: SubscriberNumber, scope: Scope, *, by: By, clock: Clock
 ) -> Refusal:
-    """Record a subscriber's "no". Said again, it also beats what was agreed to in between."""
+    """Record a subscriber's "no". Said again, it also beats what was agreed to in between; where
+    it would beat nothing more, a subscriber who says it again changes nothing."""
     if scope.sender_id is not None:
         sender = session.get(Organisation, scope.sender_id)
         if sender is None or sender.kind is not OrganisationKind.SENDER:
             raise acts.invalid("sender", "there is no such sender")
     lock_number(session, number)
+    said = _said_before(session, number, scope) if by.own_act else None
+    if said is not None:
+        return said
     now = clock()
     refusal_id = uuid7()
     data = {
@@ -66,6 +78,44 @@ def refuse(
     session.add(refusal)
     session.flush()
     return refusal
+
+
+def _said_before(session: Session, number: SubscriberNumber, scope: Scope) -> Refusal | None:
+    """Return the subscriber's own standing refusal of this scope, unless a consent passed it."""
+    said = standing(session, number, scope)
+    if said is None or said.recorded_by is not None:
+        return None
+    passed = (
+        select(Consent.id)
+        .join(Consent.grant)
+        .where(
+            Consent.number == number,
+            Consent.event_id > said.event_id,
+            Consent.ended_at.is_(None),
+            Consent.reassignment_id.is_(None),
+            Grant.basis == Basis.CONFIRMED,
+            Consent.channel == scope.channel if scope.channel else true(),
+            Consent.topic == scope.topic if scope.topic else true(),
+            Consent.sender_id == scope.sender_id if scope.sender_id else true(),
+        )
+        .limit(1)
+    )
+    return said if session.scalar(passed) is None else None
+
+
+def refuse_topics(
+    session: Session,
+    number: SubscriberNumber,
+    sender_id: UUID,
+    channel: Channel,
+    topics: Iterable[Topic],
+    *,
+    by: By,
+    now: datetime,
+) -> list[UUID]:
+    """Refuse each topic to a sender on a channel, and return the refusals' ids."""
+    scopes = [Scope(channel, topic, sender_id) for topic in topics]
+    return [refuse(session, number, scope, by=by, clock=lambda: now).id for scope in scopes]
 
 
 def make(
@@ -131,14 +181,33 @@ def lift(session: Session, refusal_id: UUID, *, by: By, clock: Clock) -> Refusal
     return _lift(session, refusal, by, clock)
 
 
+def lift_own(
+    session: Session, number: SubscriberNumber, refusal_id: UUID, *, by: By, clock: Clock
+) -> Refusal:
+    """End a refusal as the subscriber who has the number today, whoever recorded it.
+
+    The subscriber is told by SMS all the same: a stolen session must not work in silence.
+    """
+    lock_number(session, number)
+    refusal = session.get(Refusal, refusal_id, populate_existing=True)
+    if refusal is None or refusal.number != number or refusal.reassignment_id is not None:
+        raise acts.not_found("refusal")
+    return _lift(session, refusal, by, clock)
+
+
 def _lift(session: Session, refusal: Refusal, by: By, clock: Clock) -> Refusal:
     if refusal.end_reason is End.LIFTED:
         return refusal
     if not acts.stands(refusal):
-        raise RegistryError(Kind.CONFLICT, "this refusal has already ended")
+        raise acts.conflict("this refusal has already ended")
     now = clock()
     acts.end(refusal, End.LIFTED, now)
-    data = {"refusal": refusal.id}
+    data = {
+        "refusal": refusal.id,
+        "channel": refusal.channel,
+        "topic": refusal.topic,
+        "sender": refusal.sender_id,
+    }
     acts.record(session, "refusal_lifted", now, by, data, refusal.number)
     acts.tell(session, Notice.REFUSAL_LIFTED, refusal.number, refusal.id, now)
     session.flush()

@@ -1,0 +1,175 @@
+"""Answers to consent requests: the subscriber agrees, declines, or says nothing in time (R5)."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, select, true, tuple_
+from sqlalchemy.orm import Session
+
+from registry.consent import Basis, Topic
+from registry.database import Clock, Database, lock_number
+from registry.ledger import acts, due
+from registry.ledger.acts import By
+from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirmed_topics, grant
+from registry.ledger.refusals import refuse_topics
+from registry.ledger.requests import topics_of
+from registry.ledger.tenure import tenure_start
+from registry.models import Consent, ConsentRequest, Method, RequestOutcome, Via
+from registry.numbers import SubscriberNumber
+from registry.policy import Policy
+
+
+def agree(
+    session: Session,
+    number: SubscriberNumber,
+    request_id: UUID,
+    *,
+    by: By,
+    policy: Policy,
+    clock: Clock,
+) -> Sequence[Consent]:
+    """Agree to a request: its terms become a confirmed consent, whose evidence is its text."""
+    lock_number(session, number)
+    request = _request_of(session, number, request_id)
+    if request.outcome is RequestOutcome.AGREED:
+        given = select(Consent).where(Consent.grant_id == request.grant_id)
+        return session.scalars(given.order_by(Consent.topic)).all()
+    now = clock()
+    _check_open(request, now)
+    claim = Claim(
+        number=number,
+        channel=request.channel,
+        topics=tuple(map(Topic, request.topics.split())),
+        granted_at=now,
+        valid_until=now + timedelta(days=request.valid_for_days),
+        cap=CapTerms(request.cap_count, request.cap_period),
+        evidence=EvidenceClaim(Method.REGISTRY, request.notice_text),
+    )
+    consents = grant(
+        session,
+        claim,
+        sender_id=request.sender_id,
+        by=by,
+        basis=Basis.CONFIRMED,
+        policy=policy,
+        clock=lambda: now,
+    )
+    request.grant_id = consents[0].grant.id
+    answer = {"grant": request.grant_id, "consents": [consent.id for consent in consents]}
+    _close(session, request, RequestOutcome.AGREED, by, answer, now)
+    return consents
+
+
+def decline(
+    session: Session, number: SubscriberNumber, request_id: UUID, *, by: By, clock: Clock
+) -> ConsentRequest:
+    """Decline a request, which also refuses its topics to the sender on its channel."""
+    lock_number(session, number)
+    request = _request_of(session, number, request_id)
+    if request.outcome is RequestOutcome.DECLINED:
+        return request
+    now = clock()
+    _check_open(request, now)
+    _refuse(session, request, topics_of(request), RequestOutcome.DECLINED, by, now)
+    return request
+
+
+def _request_of(session: Session, number: SubscriberNumber, request_id: UUID) -> ConsentRequest:
+    """Return a request to the subscriber who has the number today, as it is stored now."""
+    request = session.get(ConsentRequest, request_id, populate_existing=True)
+    if request is None or request.number != number or not _of_today(session, request):
+        raise acts.not_found("request")
+    return request
+
+
+def _of_today(session: Session, request: ConsentRequest) -> bool:
+    since = tenure_start(session, request.number)
+    return since is None or request.recorded_at >= since
+
+
+def _check_open(request: ConsentRequest, now: datetime) -> None:
+    if request.outcome is not None:
+        raise acts.conflict("this request has been answered")
+    if now >= request.answer_by:
+        raise acts.conflict("this request was not answered in time")
+
+
+def _refuse(
+    session: Session,
+    request: ConsentRequest,
+    topics: set[Topic],
+    outcome: RequestOutcome,
+    by: By,
+    now: datetime,
+) -> None:
+    refused = refuse_topics(
+        session,
+        request.number,
+        request.sender_id,
+        request.channel,
+        sorted(topics),
+        by=by,
+        now=now,
+    )
+    _close(session, request, outcome, by, {"refusals": refused}, now)
+
+
+def _close(
+    session: Session,
+    request: ConsentRequest,
+    outcome: RequestOutcome,
+    by: By,
+    answer: dict[str, object],
+    now: datetime,
+) -> None:
+    request.outcome = outcome
+    request.answered_at = now
+    data = {
+        "request": request.id,
+        "sender": request.sender_id,
+        "channel": request.channel,
+        "topics": request.topics.split(),
+        **answer,
+    }
+    acts.record(session, f"consent_request_{outcome}", now, by, data, request.number)
+    session.flush()
+
+
+def lapse_due(database: Database, *, clock: Clock) -> int:
+    """Let every request lapse whose last day has passed; return how many did."""
+    return due.close_each(database, _due, _lapse, clock)
+
+
+def _due(
+    connection: Connection, now: datetime, after: due.Place | None, most: int
+) -> Sequence[due.Place]:
+    query = select(ConsentRequest.answer_by, ConsentRequest.id).where(
+        ConsentRequest.outcome.is_(None),
+        ConsentRequest.answer_by <= now,
+        true() if after is None else tuple_(ConsentRequest.answer_by, ConsentRequest.id) > after,
+    )
+    ordered = query.order_by(ConsentRequest.answer_by, ConsentRequest.id).limit(most)
+    return connection.execute(ordered).tuples().all()
+
+
+def _lapse(session: Session, request_id: UUID, clock: Clock) -> bool:
+    """Let one request lapse, unless it was answered meanwhile.
+
+    It refuses nothing to a new subscriber of the number, and nothing that the subscriber has
+    confirmed since it was put: that was an answer.
+    """
+    request = session.get_one(ConsentRequest, request_id)
+    lock_number(session, request.number)
+    session.refresh(request)
+    now = clock()
+    if request.outcome is not None or now < request.answer_by:
+        return False
+    topics: set[Topic] = set()
+    if _of_today(session, request):
+        asked = topics_of(request)
+        topics = asked - confirmed_topics(
+            session, request.number, request.sender_id, request.channel, tuple(asked), now
+        )
+    _refuse(session, request, topics, RequestOutcome.LAPSED, By(Via.REGISTRY), now)
+    return True

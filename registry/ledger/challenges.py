@@ -1,0 +1,222 @@
+"""Challenges: "I never agreed to this". The sender brings evidence in time, or the consent is void.
+
+A challenge is about a grant, which is one act with one evidence. It stops contacts at once, by a
+refusal of each of the grant's topics, and that refusal stays whatever the sender brings.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, select, true, tuple_
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from registry.consent import Basis, End
+from registry.database import Clock, Database, lock_number
+from registry.ledger import acts, due
+from registry.ledger.acts import By
+from registry.ledger.consents import PAGE, consent_of
+from registry.ledger.grants import confirmed_topics
+from registry.ledger.refusals import refuse_topics
+from registry.ledger.tenure import tenure_start
+from registry.models import (
+    Challenge,
+    ChallengeOutcome,
+    Consent,
+    Notice,
+    Via,
+    Violation,
+    ViolationKind,
+)
+from registry.numbers import SubscriberNumber
+from registry.policy import Policy
+
+
+def challenge(
+    session: Session,
+    number: SubscriberNumber,
+    consent_id: UUID,
+    *,
+    by: By,
+    policy: Policy,
+    clock: Clock,
+) -> Challenge:
+    """Dispute the grant that an asserted consent belongs to; again, it is the same dispute.
+
+    Raises `CONFLICT` for a consent that the subscriber confirmed, and for one that has ended.
+    """
+    lock_number(session, number)
+    consent = consent_of(session, number, consent_id)
+    disputed = session.scalar(select(Challenge).where(Challenge.grant_id == consent.grant_id))
+    if disputed is not None:
+        return disputed
+    if consent.grant.basis is Basis.CONFIRMED:
+        raise acts.conflict("you agreed to this in the registry: withdraw it instead")
+    if not acts.stands(consent):
+        raise acts.conflict("this consent has already ended")
+    now = clock()
+    disputed = Challenge(
+        id=uuid7(),
+        grant_id=consent.grant_id,
+        number=number,
+        sender_id=consent.sender_id,
+        recorded_at=now,
+        evidence_by=now + timedelta(days=policy.challenges.evidence_days),
+    )
+    data = {
+        "challenge": disputed.id,
+        "grant": consent.grant_id,
+        "sender": consent.sender_id,
+        "channel": consent.channel,
+        "evidence_by": disputed.evidence_by,
+        "refusals": _refuse(session, consent, by, now),
+    }
+    disputed.event_id = acts.record(session, "consent_challenged", now, by, data, number)
+    session.add(disputed)
+    session.flush()
+    return disputed
+
+
+def _refuse(session: Session, consent: Consent, by: By, now: datetime) -> list[UUID]:
+    """Refuse the topics of a consent's whole grant to its sender, on its channel.
+
+    What the subscriber has confirmed apart from it stays: that is the subscriber's own word.
+    """
+    place = (session, consent.number, consent.sender_id, consent.channel)
+    topics = tuple(row.topic for row in _consents(session, consent.grant_id))
+    disputed = sorted(set(topics) - confirmed_topics(*place, topics, now))
+    return refuse_topics(*place, disputed, by=by, now=now)
+
+
+def _consents(session: Session, grant_id: UUID) -> Sequence[Consent]:
+    query = select(Consent).where(Consent.grant_id == grant_id).order_by(Consent.topic)
+    return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def own_challenge(session: Session, challenge_id: UUID, sender_id: UUID) -> Challenge:
+    """Return a challenge of one of a sender's consents."""
+    disputed = session.get(Challenge, challenge_id)
+    if disputed is None or disputed.sender_id != sender_id:
+        raise acts.not_found("challenge")
+    return disputed
+
+
+def search_challenges(
+    session: Session, sender_id: UUID, after: tuple[int, UUID] | None = None
+) -> Sequence[Challenge]:
+    """Return a page of the challenges of a sender's consents, the newest first."""
+    query = (
+        select(Challenge)
+        .where(
+            Challenge.sender_id == sender_id,
+            true() if after is None else tuple_(Challenge.event_id, Challenge.id) < after,
+        )
+        .order_by(Challenge.event_id.desc(), Challenge.id.desc())
+        .limit(PAGE)
+    )
+    return session.scalars(query).all()
+
+
+def bring_evidence(
+    session: Session,
+    challenge_id: UUID,
+    *,
+    sender_id: UUID,
+    text: str,
+    sha256: str | None,
+    uri: str | None,
+    clock: Clock,
+) -> Challenge:
+    """Answer a challenge with evidence, in time; the subscriber is told and sees it (R8).
+
+    What it proves is for the subscriber to judge, by a complaint, and for the regulator: the
+    consent is not void, and its refusal stands.
+    """
+    disputed = own_challenge(session, challenge_id, sender_id)
+    lock_number(session, disputed.number)
+    session.refresh(disputed)
+    now = clock()
+    if disputed.outcome is not None:
+        raise acts.conflict("this challenge is closed")
+    if now >= disputed.evidence_by:
+        raise acts.conflict("the time to bring evidence is over")
+    disputed.answered_at = disputed.closed_at = now
+    disputed.evidence_text, disputed.evidence_sha256, disputed.evidence_uri = text, sha256, uri
+    disputed.outcome = ChallengeOutcome.EVIDENCED
+    data = {**_about(disputed), "evidence": {"sha256": sha256}}
+    by = By(Via.SENDER, sender_id)
+    acts.record(session, "challenge_answered", now, by, data, disputed.number)
+    _tell(session, Notice.CHALLENGE_ANSWERED, disputed, now)
+    session.flush()
+    return disputed
+
+
+def _about(disputed: Challenge) -> dict[str, object]:
+    return {
+        "challenge": disputed.id,
+        "grant": disputed.grant_id,
+        "sender": disputed.sender_id,
+    }
+
+
+def _tell(session: Session, notice: Notice, disputed: Challenge, now: datetime) -> None:
+    """Tell the subscriber who disputed it; a new one of the number hears nothing of it."""
+    since = tenure_start(session, disputed.number)
+    if since is None or disputed.recorded_at >= since:
+        acts.tell(session, notice, disputed.number, disputed.id, now)
+
+
+def void_due(database: Database, *, clock: Clock) -> int:
+    """Void every disputed grant that no evidence came for in time; return how many were."""
+    return due.close_each(database, _due, _void, clock)
+
+
+def _due(
+    connection: Connection, now: datetime, after: due.Place | None, most: int
+) -> Sequence[due.Place]:
+    query = select(Challenge.evidence_by, Challenge.id).where(
+        Challenge.outcome.is_(None),
+        Challenge.evidence_by <= now,
+        true() if after is None else tuple_(Challenge.evidence_by, Challenge.id) > after,
+    )
+    ordered = query.order_by(Challenge.evidence_by, Challenge.id).limit(most)
+    return connection.execute(ordered).tuples().all()
+
+
+def _void(session: Session, challenge_id: UUID, clock: Clock) -> bool:
+    """Void one grant, unless evidence came meanwhile, and record the violation.
+
+    That the number went to somebody else, or that the sender took the consent back, does not
+    undo what the sender did.
+    """
+    disputed = session.get_one(Challenge, challenge_id)
+    lock_number(session, disputed.number)
+    session.refresh(disputed)
+    now = clock()
+    if disputed.outcome is not None or now < disputed.evidence_by:
+        return False
+    disputed.closed_at = now
+    disputed.outcome = ChallengeOutcome.VOIDED
+    ended = [row for row in _consents(session, disputed.grant_id) if row.ended_at is None]
+    for row in ended:
+        acts.end(row, End.VOIDED, now)
+    violation = Violation(
+        id=uuid7(),
+        kind=ViolationKind.UNPROVEN_CONSENT,
+        organisation_id=disputed.sender_id,
+        number=disputed.number,
+        subject_id=disputed.id,
+        recorded_at=now,
+    )
+    data = {
+        **_about(disputed),
+        "consents": [row.id for row in ended],
+        "violation": violation.id,
+    }
+    by = By(Via.REGISTRY)
+    violation.event_id = acts.record(session, "consent_voided", now, by, data, disputed.number)
+    session.add(violation)
+    _tell(session, Notice.CONSENT_VOIDED, disputed, now)
+    session.flush()
+    return True
