@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -198,6 +198,7 @@ SEQUENCER_LOCK = (1, 0)
 IDEMPOTENCY_LOCK = 2
 PARTITION_LOCK = (3, 0)
 HOLDINGS_LOCK = (4, 0)
+CODES_LOCK = (5, 0)
 _NUMBER_LOCK = select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
 
 
@@ -212,10 +213,22 @@ def lock_number(session: Session, number: SubscriberNumber) -> None:
         session.connection().execute(_NUMBER_LOCK, lock)
 
 
+def lock_numbers(session: Session, numbers: Iterable[SubscriberNumber]) -> None:
+    """Lock several numbers, always in one order, so that two who do it never wait in a ring."""
+    for number in sorted(numbers, key=lambda number: number.e164):
+        lock_number(session, number)
+
+
 def lock_holdings(session: Session) -> None:
     """Let no other transaction change who holds which sending number until this one ends."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(*HOLDINGS_LOCK)))
+
+
+def lock_codes(session: Session) -> None:
+    """Let no other transaction count or send one-time codes until this one ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(*CODES_LOCK)))
 
 
 def upgrade(url: URL | str, revision: str = "head") -> None:

@@ -71,6 +71,13 @@ class SubscriberNumber:
         )
 
     @property
+    def region(self) -> str | None:
+        """The country that the number belongs to, as two letters; None where it has none."""
+        if self.chinese_mobile:
+            return "CN"
+        return phonenumbers.region_code_for_number(phonenumbers.parse(self.e164))
+
+    @property
     def zones(self) -> tuple[str, ...]:
         """Every time zone the number may be in, by phonenumbers' data."""
         if self.chinese_mobile:
@@ -248,6 +255,7 @@ class NumberKey:
         self._block = Cipher(algorithms.AES(_derive(secret, b"token")), modes.ECB())  # noqa: S305
         self._aead = AESGCM(_derive(secret, b"seal"))
         self._digest_key = _derive(secret, b"digest")
+        self._derived_key = _derive(secret, b"derive")
         self.check_value = hmac.new(_derive(secret, b"check"), b"", "sha256").hexdigest()
 
     def token(self, number: SubscriberNumber) -> bytes:
@@ -278,6 +286,13 @@ class NumberKey:
     def digest(self, plain: bytes) -> bytes:
         """Return a keyed digest, from which nobody without the key can guess what it is of."""
         return hmac.new(self._digest_key, plain, hashlib.sha256).digest()
+
+    def derive(self, purpose: bytes) -> bytes:
+        """Return a key of 32 bytes for another purpose, such as signing the portal's cookies.
+
+        Whoever has it learns nothing of the number key, nor of a key for another purpose.
+        """
+        return _derive(self._derived_key, purpose)
 
 
 def split_tokens(tokens: bytes) -> list[bytes]:

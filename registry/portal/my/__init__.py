@@ -1,0 +1,25 @@
+"""The pages of one number, for its subscriber and for whoever looks after it.
+
+The blueprint is registered twice: at `/my` for the own number, and beneath a family link for that
+member's. Views know only `visitor()`; links (`url_for(".name")`) stay with the number.
+"""
+
+from flask import Blueprint, Flask
+
+from registry.portal import visitors
+from registry.portal.my import overview, refusals
+from registry.portal.pages import protect
+from registry.runtime import Registry
+
+SUBJECTS = (overview, refusals)
+
+
+def attach(app: Flask, registry: Registry) -> None:
+    """Add the pages of one number to an app."""
+    my = Blueprint("my", __name__)
+    protect(my)
+    visitors.admit(my, registry)
+    for subject in SUBJECTS:
+        subject.add(my, registry)
+    app.register_blueprint(my, url_prefix="/my")
+    app.register_blueprint(my, name="member", url_prefix="/my/for/<uuid:link_id>")

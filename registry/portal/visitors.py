@@ -1,0 +1,124 @@
+"""Who is at the browser: a subscriber, for the own number or for one that is looked after."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from flask import Blueprint, g, make_response, redirect, request, session, url_for
+from werkzeug.wrappers.response import Response as AnyResponse
+
+from registry import family, sessions
+from registry.ledger import By
+from registry.models import FamilyLink, Via
+from registry.numbers import SubscriberNumber
+from registry.portal.cookie import SIGNED_IN
+from registry.runtime import Registry
+from registry.sessions import SignedIn
+
+WANTED = "wanted"
+"""Under this name the cookie keeps the page that somebody must sign in for."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A signed-in subscriber, and the number that a page is about."""
+
+    session_id: UUID
+    own: SubscriberNumber
+    link: FamilyLink | None = None
+
+    @property
+    def number(self) -> SubscriberNumber:
+        """The number that is looked at and acted for."""
+        return self.own if self.link is None else self.link.member
+
+    @property
+    def by(self) -> By:
+        """Who acts, as it is recorded."""
+        return By(Via.PORTAL, family_link_id=None if self.link is None else self.link.id)
+
+
+def visitor() -> Visitor:
+    """Return who is at the browser; only in views of a blueprint that `admit` guards."""
+    return cast("Visitor", g.visitor)
+
+
+def admit(blueprint: Blueprint, registry: Registry) -> None:
+    """Let only signed-in subscribers use a blueprint; others are asked to sign in.
+
+    Registered at an address with a `link_id`, its pages are about the number that the visitor
+    looks after by that link, and their links stay there.
+    """
+
+    @blueprint.url_value_preprocessor
+    def read_link(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+        g.link_id = (values or {}).pop("link_id", None)
+
+    @blueprint.url_defaults
+    def keep_link(endpoint: str, values: dict[str, Any]) -> None:
+        link_id = g.get("link_id")
+        if link_id is not None and endpoint.partition(".")[0] == request.blueprint:
+            values.setdefault("link_id", link_id)
+
+    @blueprint.before_request
+    def identify() -> AnyResponse | None:
+        found = _signed_in(registry)
+        if found is None:
+            return _ask_to_sign_in()
+        link = None
+        if g.link_id is not None:
+            with registry.database.snapshot() as storage:
+                link = family.member(storage, found.number, g.link_id)
+        g.visitor = Visitor(found.session_id, found.number, link)
+        g.zone = g.visitor.number.zones[0]
+        return None
+
+
+def _signed_in(registry: Registry) -> SignedIn | None:
+    """Return who the cookie's secret belongs to, and note that it was used."""
+    now = registry.clock()
+    with registry.database.read() as connection:
+        found = sessions.find(connection, session.get(SIGNED_IN, ""), now)
+    if found is not None and now - found.seen_at >= sessions.SEEN_EVERY:
+        with registry.database.write() as storage:
+            sessions.seen(storage, found.session_id, now)
+    return found
+
+
+def _ask_to_sign_in() -> AnyResponse:
+    session.pop(SIGNED_IN, None)
+    if request.method == "GET":
+        session[WANTED] = request.path
+    return _go(url_for("signin.ask"))
+
+
+def _go(address: str) -> AnyResponse:
+    """Lead the whole window to an address, also when a script asked for a part of a page."""
+    if "HX-Request" in request.headers:
+        response = make_response("", 200)
+        response.headers["HX-Redirect"] = address
+        return response
+    return redirect(address)
+
+
+def remember(token: str) -> str:
+    """Begin a new cookie that keeps a session's token; return the page that was wanted.
+
+    Nothing of the old cookie goes on but the language: what somebody planted in it is lost.
+    """
+    kept = {name: session[name] for name in ("language",) if name in session}
+    wanted = session.get(WANTED, "")
+    session.clear()
+    session.update(kept)
+    session[SIGNED_IN] = token
+    own = isinstance(wanted, str) and wanted.startswith("/my") and not urlsplit(wanted).netloc
+    return wanted if own else url_for("my.overview")
+
+
+def forget() -> None:
+    """Empty the cookie of whoever signs out, but for the language."""
+    kept = session.get("language")
+    session.clear()
+    if kept is not None:
+        session["language"] = kept

@@ -1,0 +1,125 @@
+"""Subscribers who are signed in: sessions that end soon when idle, and everywhere at once.
+
+A session is of one tenure: when the number goes to another subscriber, nobody who signed in
+before is signed in any more.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, exists, select, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from registry.models import PortalSession, Reassignment
+from registry.numbers import SubscriberNumber
+
+IDLE = timedelta(minutes=15)
+LONGEST = timedelta(hours=12)
+SEEN_EVERY = timedelta(minutes=1)
+"""How much the last use may be behind, so that reading pages writes little."""
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A subscriber who came with a session's token."""
+
+    session_id: UUID
+    number: SubscriberNumber
+    seen_at: datetime
+
+
+def start(session: Session, number: SubscriberNumber, now: datetime) -> tuple[PortalSession, str]:
+    """Sign a subscriber in; return the session and its token, which is known only now."""
+    secret = secrets.token_urlsafe(32)
+    row = PortalSession(
+        id=uuid7(),
+        number=number,
+        secret_sha256=_digest(secret),
+        recorded_at=now,
+        seen_at=now,
+        expires_at=now + LONGEST,
+    )
+    session.add(row)
+    session.flush()
+    return row, f"{row.id.hex}.{secret}"
+
+
+_LATER_TENURE = exists().where(
+    Reassignment.number == PortalSession.number,
+    Reassignment.cancelled_at.is_(None),
+    Reassignment.reassigned_at > PortalSession.recorded_at,
+)
+
+
+def find(connection: Connection, token: str, now: datetime) -> SignedIn | None:
+    """Return who a token belongs to; None when it is wrong, idle for too long, or has ended."""
+    identifier, _, secret = token.partition(".")
+    try:
+        session_id = UUID(hex=identifier)
+    except ValueError:
+        return None
+    row = connection.execute(
+        select(PortalSession.number, PortalSession.secret_sha256, PortalSession.seen_at).where(
+            PortalSession.id == session_id,
+            PortalSession.ended_at.is_(None),
+            PortalSession.expires_at > now,
+            PortalSession.seen_at > now - IDLE,
+            ~_LATER_TENURE,
+        )
+    ).one_or_none()
+    if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)):
+        return None
+    return SignedIn(session_id, row.number, row.seen_at)
+
+
+def seen(session: Session, session_id: UUID, now: datetime) -> None:
+    """Note that a session was used, which keeps it from ending."""
+    session.execute(
+        update(PortalSession)
+        .where(PortalSession.id == session_id, PortalSession.ended_at.is_(None))
+        .values(seen_at=now)
+    )
+
+
+def end(session: Session, session_id: UUID, now: datetime) -> None:
+    """Sign out of one session."""
+    session.execute(
+        update(PortalSession)
+        .where(PortalSession.id == session_id, PortalSession.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+
+
+def end_all(session: Session, number: SubscriberNumber, now: datetime) -> None:
+    """Sign out everywhere."""
+    session.execute(
+        update(PortalSession)
+        .where(PortalSession.number == number, PortalSession.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+
+
+def standing(session: Session, number: SubscriberNumber, now: datetime) -> Sequence[PortalSession]:
+    """Return where a subscriber is signed in, the newest first."""
+    return session.scalars(
+        select(PortalSession)
+        .where(
+            PortalSession.number == number,
+            PortalSession.ended_at.is_(None),
+            PortalSession.expires_at > now,
+            PortalSession.seen_at > now - IDLE,
+            ~_LATER_TENURE,
+        )
+        .order_by(PortalSession.recorded_at.desc())
+    ).all()
+
+
+def _digest(secret: str) -> bytes:
+    """SHA-256 is enough for a secret of 256 random bits."""
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,488 @@
+"""What one number may see of itself: wishes, requests, who asked, what happened, all data.
+
+Everything is of today's tenure; a new subscriber sees nothing of the one before.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from enum import StrEnum
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select, true, tuple_
+from sqlalchemy.orm import Session, joinedload
+
+from registry.consent import (
+    DECISIONS,
+    Fact,
+    Reason,
+    Wish,
+    wish_facts,
+)
+from registry.errors import Kind, RegistryError
+from registry.ledger import tenure_start
+from registry.models import (
+    ANY,
+    Base,
+    Challenge,
+    Complaint,
+    Consent,
+    ConsentRequest,
+    Event,
+    EventOpening,
+    FamilyLink,
+    Grant,
+    InboundMessage,
+    Lookup,
+    Organisation,
+    OutboxItem,
+    OwnContactHours,
+    PortalSession,
+    Refusal,
+    Violation,
+)
+from registry.numbers import SubscriberNumber
+
+PAGE = 50
+
+T = TypeVar("T", Challenge, Complaint, ConsentRequest)
+
+
+class Standing(StrEnum):
+    """What a consent is worth today, as its subscriber is told."""
+
+    IN_FORCE = "in_force"
+    WITHOUT_EFFECT = "without_effect"
+    REFUSED = "refused"
+    CHALLENGED = "challenged"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can bring this consent back."""
+        return self in _OVER
+
+
+_OVER = {Standing.EXPIRED, Standing.WITHDRAWN, Standing.SUPERSEDED, Standing.VOIDED}
+
+
+@dataclass(frozen=True)
+class OwnConsent:
+    """A consent with what it is worth, and the dispute about it if there is one."""
+
+    row: Consent
+    standing: Standing
+    challenge: Challenge | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The state of a number at one glance."""
+
+    refusals: Sequence[Refusal]
+    hours: OwnContactHours | None
+    consents: int
+    requests: int
+    challenges: int
+    complaints: int
+
+    @property
+    def refuses_everything(self) -> Refusal | None:
+        """The refusal that covers everybody and everything, if one stands."""
+        return next((row for row in self.refusals if covers_everything(row)), None)
+
+
+def covers_everything(refusal: Refusal) -> bool:
+    """Tell whether a refusal is for all senders, channels and topics."""
+    return refusal.channel == ANY and refusal.topic == ANY and refusal.sender_id is None
+
+
+def overview(session: Session, number: SubscriberNumber, now: datetime) -> Overview:
+    """Return what the first page after signing in shows."""
+    since = tenure_start(session, number)
+    return Overview(
+        refusals=refusals(session, number),
+        hours=own_hours(session, number),
+        consents=sum(own.standing is Standing.IN_FORCE for own in consents(session, number, now)),
+        requests=_count(session, _open_requests(number, since, now)),
+        challenges=_count(session, _of(Challenge, number, since, Challenge.outcome.is_(None))),
+        complaints=_count(session, _of(Complaint, number, since, Complaint.outcome.is_(None))),
+    )
+
+
+def refusals(session: Session, number: SubscriberNumber) -> Sequence[Refusal]:
+    """Return the refusals that stand, the newest first."""
+    return session.scalars(
+        select(Refusal)
+        .options(joinedload(Refusal.sender))
+        .where(
+            Refusal.number == number,
+            Refusal.ended_at.is_(None),
+            Refusal.reassignment_id.is_(None),
+        )
+        .order_by(Refusal.event_id.desc(), Refusal.id.desc())
+    ).all()
+
+
+def own_hours(session: Session, number: SubscriberNumber) -> OwnContactHours | None:
+    """Return the contact hours that the subscriber set, if any."""
+    return session.scalar(
+        select(OwnContactHours).where(
+            OwnContactHours.number == number,
+            OwnContactHours.ended_at.is_(None),
+            OwnContactHours.reassignment_id.is_(None),
+        )
+    )
+
+
+def consents(session: Session, number: SubscriberNumber, now: datetime) -> list[OwnConsent]:
+    """Return all consents of this tenure, those in force first, then the newest."""
+    rows = session.scalars(_consents(number)).all()
+    standing_refusals = refusals(session, number)
+    challenges = {row.grant_id: row for row in session.scalars(_challenges(number))}
+    found = [_own(row, standing_refusals, challenges.get(row.grant_id), now) for row in rows]
+    return sorted(found, key=lambda own: own.standing.over)
+
+
+def consent(
+    session: Session, number: SubscriberNumber, consent_id: UUID, now: datetime
+) -> OwnConsent:
+    """Return one consent of the number; another's is `NOT_FOUND`."""
+    row = session.scalar(_consents(number).where(Consent.id == consent_id))
+    if row is None:
+        raise RegistryError(Kind.NOT_FOUND, "there is no such consent")
+    challenge = session.scalar(_challenges(number).where(Challenge.grant_id == row.grant_id))
+    return _own(row, refusals(session, number), challenge, now)
+
+
+def _consents(number: SubscriberNumber) -> Select[Consent]:
+    return (
+        select(Consent)
+        .options(joinedload(Consent.sender), joinedload(Consent.grant).joinedload(Grant.evidence))
+        .where(Consent.number == number, Consent.reassignment_id.is_(None))
+        .order_by(Consent.event_id.desc(), Consent.topic)
+    )
+
+
+def _challenges(number: SubscriberNumber) -> Select[Challenge]:
+    return select(Challenge).where(Challenge.number == number)
+
+
+def _own(
+    row: Consent, standing_refusals: Iterable[Refusal], challenge: Challenge | None, now: datetime
+) -> OwnConsent:
+    return OwnConsent(row, _standing(row, standing_refusals, challenge, now), challenge)
+
+
+_SENDER_SIDE = (
+    Fact.SENDER_KNOWN | Fact.SENDER_ACTIVE | Fact.NUMBER_HELD | Fact.USAGE_REGISTERED
+    | Fact.IN_HOURS | Fact.UNDER_CAP
+)  # fmt: skip
+_BY_REASON = {
+    Reason.CONSENTED: Standing.IN_FORCE,
+    Reason.NO_CONSENT: Standing.WITHOUT_EFFECT,
+    Reason.CONSENT_EXPIRED: Standing.EXPIRED,
+    Reason.REFUSED: Standing.REFUSED,
+}
+
+
+def _standing(
+    row: Consent, standing_refusals: Iterable[Refusal], challenge: Challenge | None, now: datetime
+) -> Standing:
+    """Ask the rule what a consent is worth, everything on the sender's side being in order."""
+    if row.end_reason is not None:
+        return Standing(row.end_reason)
+    if now >= row.valid_until:
+        return Standing.EXPIRED
+    if challenge is not None and challenge.outcome is None:
+        return Standing.CHALLENGED
+    covering = [
+        refusal.event_id
+        for refusal in standing_refusals
+        if refusal.channel in (row.channel, ANY)
+        and refusal.topic in (row.topic, ANY)
+        and refusal.sender_id in (row.sender_id, None)
+    ]
+    wish = Wish(
+        event=row.event_id,
+        basis=row.grant.basis,
+        effective_from=row.effective_from,
+        valid_until=row.valid_until,
+        refused_event=max(covering, default=None),
+    )
+    return _BY_REASON[DECISIONS[(_SENDER_SIDE | wish_facts(wish, now)).value]]
+
+
+def requests(session: Session, number: SubscriberNumber) -> Sequence[ConsentRequest]:
+    """Return senders' requests of this tenure, the newest first."""
+    return session.scalars(
+        _of(ConsentRequest, number, tenure_start(session, number))
+        .options(joinedload(ConsentRequest.sender))
+        .order_by(ConsentRequest.event_id.desc())
+    ).all()
+
+
+def request(session: Session, number: SubscriberNumber, request_id: UUID) -> ConsentRequest:
+    """Return one request to the number; another's is `NOT_FOUND`."""
+    row = session.scalar(
+        _of(
+            ConsentRequest, number, tenure_start(session, number), ConsentRequest.id == request_id
+        ).options(joinedload(ConsentRequest.sender))
+    )
+    if row is None:
+        raise RegistryError(Kind.NOT_FOUND, "there is no such request")
+    return row
+
+
+def _open_requests(
+    number: SubscriberNumber, since: datetime | None, now: datetime
+) -> Select[ConsentRequest]:
+    return _of(
+        ConsentRequest,
+        number,
+        since,
+        ConsentRequest.outcome.is_(None),
+        ConsentRequest.answer_by > now,
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A lookup of the number: who asked, for whom, and what the registry answered."""
+
+    row: Lookup
+    asker: str
+    sender: str | None
+
+
+Place = tuple[datetime, UUID, int]
+"""Where a page of lookups ended."""
+
+
+def lookups(session: Session, number: SubscriberNumber, after: Place | None = None) -> list[Asked]:
+    """Return a page of who asked about the number, the newest first."""
+    since = tenure_start(session, number)
+    query = (
+        select(Lookup)
+        .where(Lookup.number == number, true() if since is None else Lookup.decided_at >= since)
+        .order_by(Lookup.decided_at.desc(), Lookup.id.desc(), Lookup.item.desc())
+        .limit(PAGE)
+    )
+    if after is not None:
+        query = query.where(tuple_(Lookup.decided_at, Lookup.id, Lookup.item) < tuple_(*after))
+    rows = session.scalars(query).all()
+    names = _names(session, (each for row in rows for each in (row.asker_id, row.sender_id)))
+    return [Asked(row, names.get(row.asker_id, ""), names.get(row.sender_id)) for row in rows]
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event of the number's log, with who acted."""
+
+    event_id: int
+    position: int | None
+    kind: str
+    at: datetime
+    data: Mapping[str, Any]
+    organisation: str | None
+    carer: SubscriberNumber | None
+    sender: str | None
+
+
+def history(
+    session: Session, number: SubscriberNumber, before: int | None = None
+) -> list[Happened]:
+    """Return a page of everything that was recorded on the number, the newest first."""
+    since = tenure_start(session, number)
+    query = (
+        select(Event)
+        .join(EventOpening, EventOpening.event_id == Event.id)
+        .where(
+            EventOpening.number == number,
+            true() if since is None else Event.recorded_at >= since,
+            true() if before is None else Event.id < before,
+        )
+        .order_by(Event.id.desc())
+        .limit(PAGE)
+    )
+    rows = [(row, json.loads(row.payload)) for row in session.scalars(query)]
+    said = [data for _, data in rows]
+    names = _names(session, (_id(data.get(one)) for data in said for one in ("actor", "sender")))
+    links = {_id(data.get("family_link")) for data in said} - {None}
+    carers: dict[UUID | None, SubscriberNumber] = {
+        link.id: link.carer
+        for link in session.scalars(select(FamilyLink).where(FamilyLink.id.in_(links)))
+    }
+    return [
+        Happened(
+            event_id=row.id,
+            position=row.position,
+            kind=row.kind,
+            at=row.recorded_at,
+            data=data,
+            organisation=names.get(_id(data.get("actor"))),
+            carer=carers.get(_id(data.get("family_link"))),
+            sender=names.get(_id(data.get("sender"))),
+        )
+        for row, data in rows
+    ]
+
+
+def _id(text: object) -> UUID | None:
+    return UUID(text) if isinstance(text, str) else None
+
+
+def _names(session: Session, ids: Iterable[UUID | None]) -> dict[UUID | None, str]:
+    wanted = {one for one in ids if one is not None}
+    if not wanted:
+        return {}
+    query = select(Organisation.id, Organisation.name).where(Organisation.id.in_(wanted))
+    return {row.id: row.name for row in session.execute(query)}
+
+
+def senders_known(session: Session, number: SubscriberNumber) -> list[Organisation]:
+    """Return the senders that a subscriber has to do with: those of consents and requests."""
+    about = (
+        select(Consent.sender_id).where(
+            Consent.number == number, Consent.reassignment_id.is_(None)
+        ),
+        select(ConsentRequest.sender_id).where(ConsentRequest.number == number),
+        select(Lookup.sender_id).where(Lookup.number == number, Lookup.sender_id.is_not(None)),
+    )
+    ids = about[0].union(*about[1:])
+    return list(
+        session.scalars(
+            select(Organisation).where(Organisation.id.in_(ids)).order_by(Organisation.name)
+        )
+    )
+
+
+_OWN_TABLES: tuple[tuple[str, type[Any]], ...] = (
+    ("refusals", Refusal),
+    ("contact_hours", OwnContactHours),
+    ("consents", Consent),
+    ("requests", ConsentRequest),
+    ("challenges", Challenge),
+    ("violations", Violation),
+    ("complaints", Complaint),
+    ("lookups", Lookup),
+    ("messages_sent", OutboxItem),
+    ("messages_received", InboundMessage),
+    ("sessions", PortalSession),
+)
+
+
+def everything(session: Session, number: SubscriberNumber, now: datetime) -> dict[str, Any]:
+    """Return all that the registry holds on a number in this tenure, ready to be written as JSON.
+
+    Digests and secrets are left out: they say nothing about anybody.
+    """
+    since = tenure_start(session, number)
+    found: dict[str, Any] = {
+        "number": number.e164,
+        "made_at": now.isoformat(),
+        "tenure_since": since.isoformat() if since else None,
+    }
+    for name, table in _OWN_TABLES:
+        found[name] = [_plain(row) for row in session.scalars(_own_rows(table, number, since))]
+    grants = {consent["grant_id"] for consent in found["consents"]}
+    found["grants"] = [
+        {**_plain(row), "evidence": _plain(row.evidence)}
+        for row in session.scalars(
+            select(Grant).options(joinedload(Grant.evidence)).where(Grant.id.in_(map(UUID, grants)))
+        )
+    ]
+    found["family"] = [
+        {**_plain(link), "carer": str(link.carer), "member": str(link.member)}
+        for link in session.scalars(
+            select(FamilyLink).where(
+                (FamilyLink.carer == number) | (FamilyLink.member == number),
+                true() if since is None else FamilyLink.recorded_at >= since,
+            )
+        )
+    ]
+    found["events"] = [
+        {"id": row.id, "position": row.position, "event": json.loads(row.payload)}
+        for row in session.scalars(
+            select(Event)
+            .join(EventOpening, EventOpening.event_id == Event.id)
+            .where(
+                EventOpening.number == number,
+                true() if since is None else Event.recorded_at >= since,
+            )
+            .order_by(Event.id)
+        )
+    ]
+    organisations = _names(session, map(_id, _find_ids(found)))
+    found["organisations"] = {str(one): name for one, name in organisations.items()}
+    return found
+
+
+def _own_rows(table: type[Any], number: SubscriberNumber, since: datetime | None) -> Select[Any]:
+    """Select a table's rows of a number and of today's tenure."""
+    if hasattr(table, "reassignment_id"):
+        return select(table).where(table.number == number, table.reassignment_id.is_(None))
+    recorded_at = table.decided_at if table is Lookup else table.recorded_at
+    return select(table).where(
+        table.number == number, true() if since is None else recorded_at >= since
+    )
+
+
+_HIDDEN = {"details"}
+
+
+def _plain(row: Base) -> dict[str, Any]:
+    """Return a row's columns as JSON knows them, without what is only a digest."""
+    values = {column.key: getattr(row, column.key) for column in row.__mapper__.column_attrs}
+    return {
+        name: _json(value)
+        for name, value in values.items()
+        if not isinstance(value, bytes) and name not in _HIDDEN
+    }
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, SubscriberNumber):
+        return value.e164
+    return value if value is None or isinstance(value, int | str | bool) else str(value)
+
+
+def _find_ids(found: object) -> set[str]:
+    """Return every id of an organisation that stands anywhere in the data."""
+    if isinstance(found, Mapping):
+        own = {
+            value
+            for name, value in found.items()
+            if name in _ORGANISATION_COLUMNS and isinstance(value, str)
+        }
+        return own.union(*map(_find_ids, found.values()))
+    if isinstance(found, list):
+        return set().union(*map(_find_ids, found))
+    return set()
+
+
+_ORGANISATION_COLUMNS = {
+    "sender_id", "recorded_by", "asker_id", "carrier_id", "organisation_id", "actor", "sender",
+}  # fmt: skip
+
+
+def _of(
+    table: type[T], number: SubscriberNumber, since: datetime | None, *where: ColumnElement[bool]
+) -> Select[T]:
+    """Select a table's rows of a number that were recorded in this tenure."""
+    return select(table).where(
+        table.number == number, true() if since is None else table.recorded_at >= since, *where
+    )
+
+
+def _count(session: Session, query: Select[Any]) -> int:
+    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
