@@ -14,11 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from stdnum.cn import uscc
 
-from registry import access, ledger, senders
+from registry import access, audit, ledger, lookup, senders
 from registry.config import Settings
 from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.errors import Kind, RegistryError
 from registry.ledger import By, CapTerms, Claim, EvidenceClaim, Scope
+from registry.lookup import Asker, Question
 from registry.models import Consent, Method, Organisation, OrganisationKind, State, Via
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
 from registry.policy import Period
@@ -69,7 +70,7 @@ class _World:
                 ),
             ),
             sender_id=self.sender.id,
-            by=By(Via.SENDER, self.sender.id),
+            by=By(Via.PORTAL) if basis is Basis.CONFIRMED else By(Via.SENDER, self.sender.id),
             basis=basis,
             policy=self.registry.policy,
             clock=self.registry.clock,
@@ -85,6 +86,67 @@ class _World:
             note="asked by SMS",
             clock=self.registry.clock,
         )
+
+    def claim(self, number: SubscriberNumber) -> None:
+        """Record a consent that the other sender claims to have, for its subscriber to dispute."""
+        ledger.grant(
+            self.session,
+            Claim(
+                number=number,
+                channel=Channel.VOICE,
+                topics=(Topic.INSURANCE, Topic.LOANS),
+                granted_at=self.now - timedelta(days=30),
+                valid_until=self.now + timedelta(days=335),
+                cap=CapTerms(4, Period.MONTH),
+                evidence=EvidenceClaim(
+                    Method.VOICE_RECORDING,
+                    "来电中客户口头同意接听远山保险的产品介绍电话。",
+                    language="zh-CN",
+                ),
+            ),
+            sender_id=self.other_sender.id,
+            by=By(Via.SENDER, self.other_sender.id),
+            basis=Basis.ASSERTED,
+            policy=self.registry.policy,
+            clock=self.registry.clock,
+        )
+
+    def request(self, number: SubscriberNumber) -> None:
+        """Ask, as the other sender, for a consent that waits for its answer."""
+        ledger.ask(
+            self.session,
+            sender_id=self.other_sender.id,
+            number=number,
+            channel=Channel.SMS,
+            topics=(Topic.INSURANCE,),
+            cap=CapTerms(1, Period.MONTH),
+            valid_for_days=180,
+            notice_text="远山保险希望每月向您发送一条保险产品短信,为期半年,可随时撤回。",
+            policy=self.registry.policy,
+            clock=self.registry.clock,
+        )
+
+    def look_up(self, number: SubscriberNumber) -> None:
+        """Ask about a number: as the sender about the own port, as a carrier for the other one."""
+        for asker, port, topic in (
+            (self.sender, SMS_NUMBER, TOPIC),
+            (self.carrier, OTHER_SMS_NUMBER, Topic.INSURANCE),
+        ):
+            answer = lookup.answer(
+                self.session.connection(),
+                Asker(asker.id, asker.kind),
+                Question(
+                    sending=parse_sending(port),
+                    numbers=[number],
+                    channel=Channel.SMS,
+                    message_class=MessageClass.COMMERCIAL,
+                    topic=topic,
+                    at=self.now,
+                ),
+                now=self.now,
+                policy=self.registry.policy,
+            )
+            audit.write(self.session, [answer])
 
     def refuse(self, number: SubscriberNumber) -> None:
         """Refuse everything, on the carrier's hotline."""
@@ -178,7 +240,11 @@ def _resources(world: _World) -> None:
 
 def _wishes(world: _World) -> None:
     """Give the four named numbers their wishes, and the example campaign's some of each."""
-    world.consent(parse_subscriber(NUMBERS["consented"]), Basis.CONFIRMED)
+    consented = parse_subscriber(NUMBERS["consented"])
+    world.consent(consented, Basis.CONFIRMED)
+    world.claim(consented)
+    world.request(consented)
+    world.look_up(consented)
     _consent_then(world, [NUMBERS["withdrawn"]], withdraw=True)
     _consent_then(world, [NUMBERS["refused"]], withdraw=False)
     people = campaign_people()
@@ -243,6 +309,9 @@ def welcome(settings: Settings, now: datetime) -> str:
 Consent Registry, DEMO: its people, numbers and wishes are invented.
   {known["url"]}        API documentation: {known["url"]}/docs
   Keys and numbers are also in {settings.data_dir / "demo.json"}.
+
+Subscribers: open {known["url"]}/ and sign in with {numbers["consented"].removeprefix("+86")}.
+  The SMS with the code, and all others, can be read at {known["url"]}/demo/outbox.
 
 A marketer asks before it sends, for tomorrow 10:00 in China (consented):
 {ask("sender", "consented")}
