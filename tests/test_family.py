@@ -20,6 +20,7 @@ from registry.models import (
 from registry.numbers import SubscriberNumber, parse_subscriber
 from registry.runtime import Registry
 from tests.factories import Clock, World, make_number
+from tests.portal import sent_code
 
 CARER, MEMBER = make_number(0), make_number(10_001)
 
@@ -42,18 +43,6 @@ def ask(
         )
 
 
-def last_code(registry: Registry, number: SubscriberNumber) -> str:
-    """Return the code that was last sent to a number."""
-    with registry.database.snapshot() as session:
-        item = session.scalars(
-            select(OutboxItem)
-            .where(OutboxItem.number == number, OutboxItem.notice == Notice.CODE)
-            .order_by(OutboxItem.id.desc())
-        ).first()
-    assert item is not None
-    return str(json.loads(item.details or "")["code"])
-
-
 def agree(
     registry: Registry,
     link: FamilyLink,
@@ -71,7 +60,7 @@ def join(
     registry: Registry, member: SubscriberNumber = MEMBER, carer: SubscriberNumber = CARER
 ) -> FamilyLink:
     link, code = ask(registry, member, carer)
-    agreed = agree(registry, link, code, last_code(registry, member), carer)
+    agreed = agree(registry, link, code, sent_code(registry, member), carer)
     assert isinstance(agreed, FamilyLink)
     return agreed
 
@@ -106,7 +95,7 @@ def told(registry: Registry) -> list[tuple[Notice, SubscriberNumber]]:
 def test_number_is_looked_after_once_its_own_code_comes_back(registry: Registry) -> None:
     link, code = ask(registry, label="妈妈")
     assert not acts_for(registry, link)
-    assert agree(registry, link, code, last_code(registry, MEMBER)) is not None
+    assert agree(registry, link, code, sent_code(registry, MEMBER)) is not None
     assert acts_for(registry, link)
     with registry.database.snapshot() as session:
         assert [row.label for row in family.members(session, CARER)] == ["妈妈"]
@@ -126,7 +115,7 @@ def test_member_is_told_who_asks(registry: Registry) -> None:
 
 def test_wrong_code_begins_nothing(registry: Registry) -> None:
     link, code = ask(registry)
-    wrong = f"{(int(last_code(registry, MEMBER)) + 1) % 10**6:06}"
+    wrong = f"{(int(sent_code(registry, MEMBER)) + 1) % 10**6:06}"
     assert agree(registry, link, code, wrong) is codes.Failure.WRONG
     assert not acts_for(registry, link)
 
@@ -135,7 +124,7 @@ def test_code_for_another_act_begins_nothing(registry: Registry, clock: Clock) -
     link, _code = ask(registry)
     clock.pass_(minutes=1)
     other, other_code = ask(registry, MEMBER, make_number(20_000))
-    text = last_code(registry, MEMBER)
+    text = sent_code(registry, MEMBER)
     assert agree(registry, link, other_code, text) is codes.Failure.EXPIRED
     with registry.database.write() as session:
         sign_in = codes.issue(
@@ -147,14 +136,14 @@ def test_code_for_another_act_begins_nothing(registry: Registry, clock: Clock) -
             clock=registry.clock,
             region="CN",
         )
-    assert agree(registry, link, sign_in, last_code(registry, CARER)) is codes.Failure.EXPIRED
+    assert agree(registry, link, sign_in, sent_code(registry, CARER)) is codes.Failure.EXPIRED
     assert not acts_for(registry, link)
     assert not acts_for(registry, other)
 
 
 def test_link_of_another_is_not_found(registry: Registry) -> None:
     link, code = ask(registry)
-    text, stranger = last_code(registry, MEMBER), make_number(5)
+    text, stranger = sent_code(registry, MEMBER), make_number(5)
     assert kind_of(lambda: agree(registry, link, code, text, stranger)) is Kind.NOT_FOUND
     agree(registry, link, code, text)
     assert not acts_for(registry, link, stranger)
@@ -197,7 +186,7 @@ def test_unanswered_questions_lapse_and_make_room(registry: Registry, clock: Clo
 
 def test_asking_again_needs_the_new_code_or_the_old_one(registry: Registry, clock: Clock) -> None:
     link, old = ask(registry)
-    text = last_code(registry, MEMBER)
+    text = sent_code(registry, MEMBER)
     clock.pass_(minutes=1)
     again, _new = ask(registry)
     assert again.id == link.id
@@ -246,7 +235,7 @@ def test_both_numbers_have_it_in_their_history(registry: Registry) -> None:
 
 def test_right_code_twice_changes_nothing_twice(registry: Registry) -> None:
     link, code = ask(registry)
-    text = last_code(registry, MEMBER)
+    text = sent_code(registry, MEMBER)
     for _ in range(2):
         assert isinstance(agree(registry, link, code, text), FamilyLink)
     with registry.database.snapshot() as session:
