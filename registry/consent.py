@@ -163,8 +163,8 @@ RULES = (
     ),
     Rule(
         Reason.QUIET_HOURS, Fact.IN_HOURS, False,
-        "outside the policy's hours in a time zone of the number; the verdict says from when"
-        " it is allowed",
+        "outside the policy's or the subscriber's hours in a time zone of the number; the"
+        " verdict says from when it is allowed",
     ),
     Rule(
         Reason.FREQUENCY_EXCEEDED, Fact.UNDER_CAP, False,

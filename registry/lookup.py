@@ -7,7 +7,7 @@ takes the same statement and the same path as one with a long history.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import cache
 from itertools import count
 from typing import Any
@@ -45,9 +45,17 @@ from registry.consent import (
 )
 from registry.database import lock_number
 from registry.errors import Kind, RegistryError
-from registry.models import Consent, Grant, OrganisationKind, SenderNumber, Suspension, number_key
+from registry.models import (
+    Consent,
+    Grant,
+    OrganisationKind,
+    OwnContactHours,
+    SenderNumber,
+    Suspension,
+    number_key,
+)
 from registry.numbers import SendingNumber, SubscriberNumber, parse_subscriber
-from registry.policy import Policy
+from registry.policy import ContactHours, Policy
 
 BATCH = 10_000
 """Numbers in one question."""
@@ -180,6 +188,7 @@ _FACTS = (
                       OR r.sender_id = (SELECT organisation_id FROM holding)
                   )
             ) AS refused_event,
+            o.opens AS own_opens, o.closes AS own_closes,
             h.organisation_id, h.sms, h.voice, h.commercial, h.service, h.public,
             h.held_from, h.held_until, h.suspended,
             CASE WHEN items.i = 0 THEN (SELECT max(position) FROM events) END AS position
@@ -189,6 +198,8 @@ _FACTS = (
          AND c.sender_id = (SELECT organisation_id FROM holding)
          AND c.channel = :channel AND c.topic = :topic AND c.latest
         LEFT JOIN grants AS g ON g.id = c.grant_id
+        LEFT JOIN own_contact_hours AS o
+          ON o.number = c.number AND o.ended_at IS NULL AND o.reassignment_id IS NULL
         LEFT JOIN holding AS h ON items.i = 0
         WHERE c.event_id IS NOT NULL OR items.i = 0
         """
@@ -216,6 +227,8 @@ _FACTS = (
         column("cap_used", Integer),
         column("cap_used_in", Grant.cap_used_in.type),
         column("refused_event", Integer),
+        column("own_opens", OwnContactHours.opens.type),
+        column("own_closes", OwnContactHours.closes.type),
         column("organisation_id", Uuid),
         *(column(word, Boolean) for word in [*Channel, *MessageClass]),
         column("held_from", SenderNumber.held_from.type),
@@ -313,8 +326,8 @@ class _Decider:
         self.forecast = question.at > self.until
         holding = _holding(asker, question, first)
         self.sender_facts = holding_facts(holding, question.message_class).value
-        self.opens = cache(policy.contact_hours.opens)
-        self.closes = cache(policy.contact_hours.closes)
+        self.hours = _Hours(policy.contact_hours)
+        self.own_hours = cache(self.hours.within)
         self.without_consent = self._allowing(DECISIONS[self.sender_facts], self.until)
 
     def verdict(self, number: SubscriberNumber, row: Row[Any] | None) -> Verdict:
@@ -323,7 +336,9 @@ class _Decider:
             return self.without_consent
         zones = number.zones
         wish = _wish(row)
-        opens = self.opens(self.at, zones)
+        own = row.own_opens is not None
+        hours = self.own_hours(row.own_opens, row.own_closes) if own else self.hours
+        opens = hours.opens(self.at, zones)
         facts = self.sender_facts | wish_facts(wish, self.at).value
         if opens == self.at:
             facts |= _IN_HOURS
@@ -334,15 +349,34 @@ class _Decider:
             return Verdict(reason, retry_at=opens)
         if reason is Reason.FREQUENCY_EXCEEDED:
             next_period = row.cap_period.end(self.at, zones[0])
-            return Verdict(reason, retry_at=self.opens(next_period, zones))
+            return Verdict(reason, retry_at=hours.opens(next_period, zones))
         if reason is Reason.CONSENTED:
-            until = min(self.until, row.valid_until, self.closes(self.at, zones))
+            until = min(self.until, row.valid_until, hours.closes(self.at, zones))
             return self._allowing(reason, until)
         return self._allowing(reason, self.until)
 
     def _allowing(self, reason: Reason, until: datetime) -> Verdict:
         """Return a verdict that is valid for a time if it allows and is no forecast."""
         return Verdict(reason, until if reason.allowed and not self.forecast else None)
+
+
+class _Hours:
+    """Contact hours, of which each time is worked out once for all numbers of the same zones."""
+
+    def __init__(self, allowed: ContactHours | None) -> None:
+        """Prepare to answer about these hours; None are no hours at all, which never open."""
+        self.allowed = allowed
+        self.opens = cache(allowed.opens if allowed else _never)
+        self.closes = cache(allowed.closes if allowed else _never)
+
+    def within(self, opens: time, closes: time) -> "_Hours":
+        """Return the hours that a subscriber's own leave of these."""
+        own = ContactHours(opens, closes)
+        return _Hours(self.allowed and self.allowed.within(own))
+
+
+def _never(_at: datetime, _zones: tuple[str, ...]) -> None:
+    """Return no time."""
 
 
 _IN_HOURS, _UNDER_CAP = Fact.IN_HOURS.value, Fact.UNDER_CAP.value
