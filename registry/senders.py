@@ -259,16 +259,16 @@ def _release(
     session.flush()
 
 
-def holder(session: Session, number: SendingNumber, now: datetime) -> SenderNumber:
-    """Return the longest holding that covers a sending number today, with its holder."""
+def holder(session: Session, number: SendingNumber, at: datetime) -> SenderNumber:
+    """Return the longest holding that covers a sending number at a time, with its holder."""
     rows = session.scalars(
         select(SenderNumber)
         .options(joinedload(SenderNumber.holder))
         .where(
             SenderNumber.number.in_(number.holdings),
-            SenderNumber.released_at.is_(None),
-            SenderNumber.held_from <= now,
-            or_(SenderNumber.held_until.is_(None), SenderNumber.held_until > now),
+            or_(SenderNumber.released_at.is_(None), SenderNumber.released_at > at),
+            SenderNumber.held_from <= at,
+            or_(SenderNumber.held_until.is_(None), SenderNumber.held_until > at),
         )
     ).all()
     if not rows:
