@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from registry.lookup import Asker, Question, Verdict
 from registry.models import (
     Base,
     Consent,
+    ConsentRequest,
     Method,
     Organisation,
     OrganisationKind,
@@ -152,6 +154,48 @@ class World:
                 session, reassignment.id, recorded_by=self.carrier.id, clock=self.registry.clock
             )
         )
+
+    def ask(
+        self,
+        number: SubscriberNumber | None = None,
+        *,
+        sender: Organisation | None = None,
+        channel: Channel = Channel.SMS,
+        topics: tuple[Topic, ...] = (Topic.RETAIL,),
+        cap: CapTerms | None = None,
+        valid_for_days: int = 30,
+        notice_text: str = "May we send you ten offers a day for a month?",
+    ) -> ConsentRequest:
+        """Ask for consent, by default as `sender` for SMS about retail."""
+        return self.do(
+            lambda session: ledger.ask(
+                session,
+                sender_id=(sender or self.sender).id,
+                number=number or make_number(),
+                channel=channel,
+                topics=topics,
+                cap=cap or CapTerms(10, Period.DAY),
+                valid_for_days=valid_for_days,
+                notice_text=notice_text,
+                policy=self.registry.policy,
+                clock=self.registry.clock,
+            )
+        )
+
+    def own(
+        self,
+        act: Callable[..., T],
+        *about: Any,
+        number: SubscriberNumber | None = None,
+        by: By | None = None,
+        **more: Any,
+    ) -> T:
+        """Do with a number, by default in the portal, what only its own subscriber may do."""
+        if "policy" in signature(act).parameters:
+            more["policy"] = self.registry.policy
+        who, clock = by or By(Via.PORTAL), self.registry.clock
+        mine = number or make_number()
+        return self.do(lambda session: act(session, mine, *about, by=who, clock=clock, **more))
 
     def verdict(self, number: SubscriberNumber | None = None, **question: Any) -> Verdict:
         """Ask as the carrier, which may ask about every sending number."""
