@@ -5,12 +5,13 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
+CHINESE := registry/portal/translations/zh_Hans_CN/LC_MESSAGES/messages.po
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help run test lint bench docs lock clean
+.PHONY: help run test lint bench docs translations lock clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: .venv/.run ## Start a registry with a demo world (REGISTRY_PORT, REGISTRY_DATA_DIR).
 	@$(BIN)/consent-registry demo
@@ -29,6 +30,13 @@ lint: .venv/.test ## Check style, types, and that imports point down.
 bench: .venv/.test ## Measure speed with 5 million consents; writes docs/performance.md.
 	@$(BIN)/python -m bench
 
+translations: .venv/.test ## Gather what pages say into the Chinese catalogue, to be translated.
+	@cd registry/portal && ../../$(BIN)/pybabel --quiet extract --mapping babel.cfg --keywords lazy_gettext \
+		--add-location file --sort-by-file --output ../../.venv/messages.pot .
+	@$(BIN)/pybabel --quiet update --input-file .venv/messages.pot --output-file $(CHINESE) --locale zh_Hans_CN \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100 --init-missing
+	@$(BIN)/pybabel --quiet compile --directory registry/portal/translations
+
 lock: .venv/.test ## Lock the newest allowed versions anew.
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 setup.cfg --output-file requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --extra dev --constraint requirements.lock setup.cfg --output-file requirements-dev.lock
@@ -42,14 +50,16 @@ $(UV):
 	@$(PYTHON) -m venv .uv
 	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.run: $(UV) requirements.lock setup.cfg pyproject.toml
+.venv/.run: $(UV) requirements.lock setup.cfg pyproject.toml $(CHINESE)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip install --quiet --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pybabel --quiet compile --directory registry/portal/translations
 	@touch $@
 
-.venv/.test: $(UV) requirements-dev.lock setup.cfg pyproject.toml
+.venv/.test: $(UV) requirements-dev.lock setup.cfg pyproject.toml $(CHINESE)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip install --quiet --require-hashes -r requirements-dev.lock
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pybabel --quiet compile --directory registry/portal/translations
 	@touch $@

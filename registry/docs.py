@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, abort, jsonify, redirect, send_from_directory
-from werkzeug.wrappers.response import Response as AnyResponse
+from flask import Blueprint, Response, abort, jsonify, send_from_directory
 
 from registry.runtime import Registry
 
@@ -46,11 +45,6 @@ _START = """SwaggerUIBundle({
 def pages(registry: Registry) -> Blueprint:
     """Return the blueprint of `/docs` and `/.well-known/jwks.json`."""
     docs = Blueprint("docs", __name__)
-
-    @docs.get("/")
-    def home() -> AnyResponse:
-        """Send whoever opens the address itself to the documentation."""
-        return redirect("/docs")
 
     @docs.get("/docs")
     def documentation() -> Response:

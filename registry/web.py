@@ -205,12 +205,17 @@ def public(view: type_of_view) -> type_of_view:
 
     @wraps(view)
     def limited(*args: Any, **kwargs: Any) -> Any:
-        per_second = registry().policy.limits.public_requests_per_second
-        limiter().hit(request.remote_addr or "", per_second)
+        limit_address()
         return view(*args, **kwargs)
 
     limited.scopes = (PUBLIC,)  # type: ignore[attr-defined]
     return _document(limited, PUBLIC, security=[])
+
+
+def limit_address() -> None:
+    """Count a request of somebody without a key; raises `RATE_LIMITED` when they are too many."""
+    per_second = registry().policy.limits.public_requests_per_second
+    limiter().hit(request.remote_addr or "", per_second)
 
 
 def _document(view: type_of_view, scope: str, security: list[Any]) -> type_of_view:
@@ -297,9 +302,34 @@ def harden(app: Flask) -> None:
 
 def handle_errors(app: Flask) -> None:
     """Answer every error of an app with a problem document."""
-    app.register_error_handler(RegistryError, _problem)
-    app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(SQLAlchemyError, _database_problem)
+    for kind in FAILURES:
+        app.register_error_handler(kind, problem)
+
+
+FAILURES: tuple[type[Exception], ...] = (RegistryError, HTTPException, SQLAlchemyError)
+"""All that may go wrong in a request: whatever else is raised becomes an `HTTPException`."""
+
+
+def problem(error: Exception) -> Any:
+    """Answer an error with a problem document."""
+    return answer_error(error, _problem)
+
+
+def answer_error(error: Exception, render: Callable[[RegistryError], Response]) -> Any:
+    """Answer an error with what `render` makes of it, and the status and headers it asks for."""
+    if isinstance(error, HTTPException) and (error.code is None or error.code < 400):
+        return error  # It is no error, but a redirect.
+    found = _understood(error)
+    response = render(found)
+    response.status_code = STATUS[found.kind]
+    if found.retry_after is not None or response.status_code in (429, 503):
+        response.headers["Retry-After"] = str(found.retry_after or 5)
+    if found.kind is Kind.TOO_LARGE:
+        response.headers["Connection"] = "close"
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
 
 
 def _problem(error: RegistryError) -> Response:
@@ -311,43 +341,37 @@ def _problem(error: RegistryError) -> Response:
     }
     if error.fields:
         body["errors"] = error.fields
-    response = current_app.response_class(
-        json.dumps(body), status=STATUS[error.kind], content_type=PROBLEM
-    )
-    if error.retry_after is not None or response.status_code in (429, 503):
-        response.headers["Retry-After"] = str(error.retry_after or 5)
+    response = current_app.response_class(json.dumps(body), content_type=PROBLEM)
     if error.kind is Kind.UNAUTHENTICATED:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.kind is Kind.TOO_LARGE:
-        response.headers["Connection"] = "close"
     return response
 
 
-def _http_problem(error: HTTPException) -> Any:
-    if error.code is None or error.code < 400:
+def _understood(error: Exception) -> RegistryError:
+    """Return what an error means to whoever asked; what nobody foresaw is logged here."""
+    if isinstance(error, RegistryError):
         return error
+    if isinstance(error, HTTPException):
+        return _understood_http(error)
+    return _understood_database(error)
+
+
+def _understood_http(error: HTTPException) -> RegistryError:
     if isinstance(error, UnhandledError):
         cause = error.original_exception or error
         log.error("unhandled %s", type(cause).__name__, exc_info=cause)
-        return _problem(RegistryError(Kind.INTERNAL, "the registry failed; nothing was changed"))
+        return RegistryError(Kind.INTERNAL, "the registry failed; nothing was changed")
     if isinstance(error, RequestEntityTooLarge):
-        return _problem(RegistryError(Kind.TOO_LARGE, f"a body has {LARGEST_BODY} bytes at most"))
-    kind = KINDS.get(error.code, Kind.MALFORMED)
-    response = _problem(RegistryError(kind, error.name))
-    allowed = getattr(error, "valid_methods", None)
-    if allowed:
-        response.headers["Allow"] = ", ".join(sorted(allowed))
-    return response
+        return RegistryError(Kind.TOO_LARGE, f"a body has {LARGEST_BODY} bytes at most")
+    return RegistryError(KINDS.get(error.code or 400, Kind.MALFORMED), error.name)
 
 
-def _database_problem(error: SQLAlchemyError) -> Response:
+def _understood_database(error: Exception) -> RegistryError:
     """A database that does not answer, or not in time, is no verdict and no success."""
     if isinstance(error, OperationalError | PoolTimeout) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     ):
         log.warning("database unavailable: %s", type(error).__name__)
-        return _problem(
-            RegistryError(Kind.UNAVAILABLE, "the database does not answer", retry_after=2)
-        )
+        return RegistryError(Kind.UNAVAILABLE, "the database does not answer", retry_after=2)
     log.error("database failed: %s", type(error).__name__, exc_info=error)
-    return _problem(RegistryError(Kind.INTERNAL, "the registry failed; nothing was changed"))
+    return RegistryError(Kind.INTERNAL, "the registry failed; nothing was changed")

@@ -1,0 +1,23 @@
+"""The pages for subscribers and for everybody: server-rendered, in Chinese and in English.
+
+They ask nothing of another host, keep no personal data in a cookie, and work without scripts.
+"""
+
+from flask import Flask
+
+from registry.portal import assets, cookie, languages, my, pages, public, signin, visitors, words
+from registry.runtime import Registry
+
+
+def attach(app: Flask, registry: Registry) -> None:
+    """Add the pages, their files, languages and protections to an app."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(is_demo=lambda: registry.demo, visitor=visitors.visitor)
+    cookie.sign_cookies(app, registry.database.key)
+    languages.speak(app)
+    words.teach(app)
+    assets.serve(app)
+    pages.dress(app)
+    app.register_blueprint(public.pages(registry))
+    app.register_blueprint(signin.pages(registry))
+    my.attach(app, registry)

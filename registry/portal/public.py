@@ -1,0 +1,123 @@
+"""The pages that anybody may see: what this is, who is behind a number, help, the demo's SMS."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers.response import Response as AnyResponse
+
+from registry import senders, web
+from registry.consent import Channel, MessageClass
+from registry.errors import Kind, RegistryError
+from registry.messenger import outbox
+from registry.models import SenderNumber
+from registry.numbers import SendingNumber, parse_sending
+from registry.portal import cookie, languages
+from registry.portal.pages import protect
+from registry.runtime import Registry
+
+Page = str | tuple[str, int] | AnyResponse
+
+MESSAGES = 50
+"""How many SMS the demo's outbox shows."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Who holds a sending number; without a holding nobody does."""
+
+    number: SendingNumber
+    holding: SenderNumber | None = None
+    suspended: bool = False
+
+    @property
+    def beneath(self) -> bool:
+        """Whether it is part of a shorter number, whose holder it belongs to."""
+        return self.holding is not None and self.holding.number != self.number.text
+
+    @property
+    def channels(self) -> list[Channel]:
+        """What the holder may use it for: SMS, calls."""
+        return [channel for channel in Channel if getattr(self.holding, channel)]
+
+    @property
+    def usages(self) -> list[MessageClass]:
+        """The classes of messages that may come from it."""
+        return [usage for usage in MessageClass if getattr(self.holding, usage)]
+
+
+def pages(registry: Registry) -> Blueprint:
+    """Return the blueprint of the public pages."""
+    public = Blueprint("public", __name__, template_folder="templates")
+    protect(public)
+
+    @public.get("/")
+    def home() -> Page:
+        """Say what this is; whoever is signed in goes on to the own number."""
+        if cookie.signed_in():
+            return redirect(url_for("my.overview"))
+        return render_template("home.html")
+
+    @public.post("/language")
+    def language() -> Page:
+        """Remember the language, and go back to the page that it was chosen on."""
+        languages.choose(request.form.get("language", ""))
+        return redirect(_back())
+
+    @public.get("/who")
+    def who() -> Page:
+        """Ask for a sending number. It is posted, so that it stands in no address and no log."""
+        return render_template("who.html")
+
+    @public.post("/who")
+    def answer_who() -> Page:
+        """Say who holds a sending number, or that nobody does."""
+        web.limit_address()
+        written = request.form.get("number", "")
+        try:
+            number = parse_sending(written, registry.policy.default_region)
+        except RegistryError:
+            return render_template("who.html", written=written, wrong=True), 422
+        return render_template("who.html", written=written, answer=_find(registry, number))
+
+    @public.get("/help")
+    def help_() -> Page:
+        """Explain how it works, with the policy's times, and what goes without a browser."""
+        return render_template("help.html", policy=registry.policy)
+
+    @public.get("/demo/outbox")
+    def demo_outbox() -> Page:
+        """Show the SMS of a demo, which nobody gets; there is no such page anywhere else."""
+        if not registry.demo:
+            abort(404)
+        with registry.database.snapshot() as session:
+            messages = outbox.newest(session, None, MESSAGES)
+            follow = "follow" in request.args
+            return render_template("outbox.html", messages=messages, follow=follow)
+
+    return public
+
+
+def _find(registry: Registry, number: SendingNumber) -> Answer:
+    with registry.database.snapshot() as session:
+        try:
+            row = senders.holder(session, number, registry.clock())
+        except RegistryError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            return Answer(number)
+        suspended = senders.suspension(session, row.organisation_id) is not None
+        return Answer(number, row, suspended)
+
+
+def _back() -> str:
+    """Return the page that the visitor came from, when it is one of ours that can be opened."""
+    try:
+        came_from = urlsplit(request.referrer or "")
+        if came_from.netloc == request.host:
+            current_app.url_map.bind(request.host).match(came_from.path, "GET")
+            return came_from.path
+    except (HTTPException, ValueError):
+        pass
+    return "/"
