@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
 
 from registry.config import Settings, load_sms_secret
 from registry.database import Clock, Database
@@ -18,7 +19,9 @@ from registry.messenger.gateway import HttpGateway
 from registry.messenger.outbox import Claim
 from registry.messenger.smpp import Smpp
 from registry.messenger.texts import House
+from registry.messenger.wording import CHINESE
 from registry.models import Notice, OutboxItem, OutboxState
+from registry.numbers import SubscriberNumber
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +125,18 @@ class Lane:
         reason = getattr(outcome, "reason", None)
         if reason is not None:
             log.warning("an SMS was not sent", extra={"fields": {**fields, "reason": reason}})
+
+
+def send_test(settings: Settings, number: SubscriberNumber) -> Outcome:
+    """Send an SMS that says it is a test, at once, and return what became of it."""
+    backend = open_backend(settings, demo=False)
+    if backend is None:
+        raise RegistryError(Kind.CONFLICT, "REGISTRY_SMS_URL is not set")
+    text = CHINESE.signature + CHINESE.texts["test"]
+    try:
+        return backend.send(Message(uuid7(), number, text, settings.sms_number))
+    finally:
+        backend.close()
 
 
 def _fields(item: OutboxItem) -> dict[str, object]:

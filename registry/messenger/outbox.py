@@ -31,7 +31,6 @@ REPEATABLE = "http"
 """The kind of backend whose gateway makes one message of all repetitions."""
 HTTP_LEASE, LEASE = timedelta(minutes=2), timedelta(minutes=10)
 """Longer than a send may take; what is `sending` for longer has lost its worker."""
-PAGE = 100
 
 
 def queue(
@@ -215,13 +214,9 @@ def resend(session: Session, item_id: UUID, now: datetime) -> OutboxItem:
     return item
 
 
-def page(
-    session: Session, state: OutboxState | None, before: UUID | None = None
-) -> Sequence[OutboxItem]:
-    """Return some messages, the newest first."""
-    query = select(OutboxItem).order_by(OutboxItem.id.desc()).limit(PAGE)
+def newest(session: Session, state: OutboxState | None, most: int) -> Sequence[OutboxItem]:
+    """Return the newest messages, of one state or of all."""
+    query = select(OutboxItem).order_by(OutboxItem.id.desc()).limit(most)
     if state is not None:
         query = query.where(OutboxItem.state == state)
-    if before is not None:
-        query = query.where(OutboxItem.id < before)
     return session.scalars(query).all()

@@ -21,13 +21,12 @@ def draw_reply_code(session: Session, number: SubscriberNumber, now: datetime) -
     such a question is answered in the portal.
     """
     lock_number(session, number)
-    used = dict(
-        session.execute(
-            select(OutboxItem.reply_code, func.max(OutboxItem.recorded_at))
-            .where(OutboxItem.number == number, OutboxItem.reply_code.is_not(None))
-            .group_by(OutboxItem.reply_code)
-        ).tuples()
+    last_use = (
+        select(OutboxItem.reply_code, func.max(OutboxItem.recorded_at))
+        .where(OutboxItem.number == number, OutboxItem.reply_code.is_not(None))
+        .group_by(OutboxItem.reply_code)
     )
+    used: dict[int | None, datetime] = dict(iter(session.execute(last_use)))
     free = next((code for code in CODES if code not in used), None)
     if free is not None:
         return free

@@ -110,9 +110,9 @@ def _scope(found: Facts, wording: Wording) -> str:
 
 
 def _list(entries: Sequence[object], wording: Wording) -> str:
-    """Write the questions that wait: the code of each, and who asks."""
+    """Write the questions that wait: the word and code to answer each, and who asks."""
     shown = [
-        f"Y{entry['code']} {_named(str(entry['sender']), wording)}"
+        f"{entry.get('word', 'Y')}{entry['code']} {_named(str(entry['sender']), wording)}"
         for entry in entries[:MOST_LISTED]
         if isinstance(entry, dict)
     ]
