@@ -40,8 +40,10 @@ from registry.config import Settings
 from registry.consent import Channel, MessageClass, Reason, Topic
 from registry.errors import Kind, RegistryError
 from registry.lookup import Asker, Question
-from registry.models import OrganisationKind
-from registry.numbers import parse_sending
+from registry.messenger import delivery, outbox
+from registry.messenger.backends import Accepted
+from registry.models import OrganisationKind, OutboxState
+from registry.numbers import parse_sending, parse_subscriber
 from registry.observe import configure_logging
 from registry.runtime import Registry
 from registry.schemas.lookups import verdict_objects
@@ -72,7 +74,8 @@ def main() -> None:
     Settings come from the environment: REGISTRY_DATA_DIR (var), REGISTRY_HOST, REGISTRY_PORT
     (8080), REGISTRY_DATABASE_URL (SQLite in the data folder), REGISTRY_NUMBER_KEY or
     REGISTRY_NUMBER_KEY_FILE, REGISTRY_SIGNING_KEY_FILE, REGISTRY_POLICY (cn-2020-draft),
-    REGISTRY_WORKERS (2) and REGISTRY_THREADS (4).
+    REGISTRY_WORKERS (2) and REGISTRY_THREADS (4). Those of outgoing SMS and of the pages are in
+    docs/operations.md.
 
     Exit codes: 0 done or allowed, 1 the registry says no, 2 wrong usage, 3 it cannot be used now.
     """
@@ -120,7 +123,7 @@ def serve(with_worker: bool) -> None:
 
 @main.command("worker")
 def run_worker() -> None:
-    """Run the background work: the sequencer, the audit's months, retention."""
+    """Run the background work: the sequencer, outgoing SMS, what falls due, retention."""
     configure_logging()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -387,6 +390,54 @@ def key_revoke(organisation_id: UUID, key_id: UUID) -> None:
 def key_rotate_signing() -> None:
     """Sign receipts with a new key; the old ones stay published. Then send SIGHUP to serve."""
     click.echo(receipts.rotate(Settings.from_environment().signing_key_path))
+
+
+# Outgoing SMS
+
+
+@main.group("outbox")
+def outgoing() -> None:
+    """Look after the SMS that go to subscribers."""
+
+
+@outgoing.command("list")
+@click.option("--state", type=_word(OutboxState))
+@click.option("--most", type=click.IntRange(1), default=100, show_default=True)
+def outbox_list(state: str | None, most: int) -> None:
+    """List SMS, the newest first, without what they say."""
+    with _opened() as opened, opened.database.snapshot() as session:
+        rows = outbox.newest(session, OutboxState(state) if state else None, most)
+        for row in rows:
+            click.echo(
+                f"{row.id}  {row.state:9}  {row.notice:18}  {row.number}"
+                f"  {row.recorded_at:%Y-%m-%dT%H:%MZ}  tried {row.attempts}"
+            )
+
+
+@outgoing.command("resend")
+@click.argument("outbox_id", type=click.UUID)
+def outbox_resend(outbox_id: UUID) -> None:
+    """Send an uncertain or failed SMS again.
+
+    An uncertain one may have gone out already; its reader then gets it twice.
+    """
+    with _writing() as (opened, session):
+        outbox.resend(session, outbox_id, opened.clock())
+    click.echo("waiting")
+
+
+@outgoing.command("test")
+@click.argument("subscriber")
+def outbox_test(subscriber: str) -> None:
+    """Send one SMS at once, past the outbox, to try the gateway's settings."""
+    with _opened() as opened:
+        outcome = delivery.send_test(
+            opened.settings, parse_subscriber(subscriber, opened.policy.default_region)
+        )
+    said = outcome.reference if isinstance(outcome, Accepted) else outcome.reason
+    click.echo(f"{type(outcome).__name__.lower()}: {said}")
+    if not isinstance(outcome, Accepted):
+        sys.exit(NO)
 
 
 # Asking

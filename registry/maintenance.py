@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from registry.database import PARTITION_LOCK
-from registry.models import AskedNumber, IdempotencyKey, Lookup, SpentBudget
+from registry.models import (
+    AskedNumber,
+    IdempotencyKey,
+    Lookup,
+    OutboxItem,
+    SpentBudget,
+)
 from registry.policy import Retention
 
 MONTHS_AHEAD = 2
@@ -83,13 +89,23 @@ def purge(session: Session, retention: Retention, now: datetime) -> dict[str, in
         ).rowcount,
     }
     kept_from = _next_month(now.astimezone(UTC).date(), -retention.traffic)
+    removed["sms_texts"] = _forget_texts(connection, kept_from)
     if connection.dialect.name == "postgresql":
         removed["lookup_months"] = _drop_months(connection, kept_from)
     else:
-        kept = datetime.combine(kept_from, datetime.min.time(), UTC)
-        old = delete(Lookup).where(Lookup.decided_at < kept)
+        old = delete(Lookup).where(Lookup.decided_at < _midnight(kept_from))
         removed["lookups"] = connection.execute(old).rowcount
     return removed
+
+
+def _forget_texts(connection: Connection, kept_from: date) -> int:
+    """Forget what SMS said; that a subscriber was told, and when, is kept with its subject."""
+    old = OutboxItem.text.is_not(None) & (OutboxItem.recorded_at < _midnight(kept_from))
+    return connection.execute(update(OutboxItem).where(old).values(text=None)).rowcount
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, datetime.min.time(), UTC)
 
 
 def _drop_months(connection: Connection, kept_from: date) -> int:

@@ -1,35 +1,161 @@
-"""Background work: the sequencer, the audit's months, and what retention removes."""
+"""Background work: the sequencer, the clocks, outgoing SMS, upkeep. Each in a thread of its own.
+
+So none waits for another, a slow SMS gateway least of all, and what one cannot do stops none of
+the others: it is logged and tried again.
+"""
 
 import logging
 import threading
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from registry import feed, maintenance
+from registry import feed, ledger, maintenance
+from registry.errors import RegistryError
+from registry.messenger import delivery
+from registry.messenger.backends import Backend, Unavailable
+from registry.messenger.delivery import Lane
 from registry.runtime import Registry
 
 log = logging.getLogger(__name__)
 
 PAUSE = 0.05
 """Seconds between two looks for new events; a look at nothing costs one index probe."""
-UPKEEP_EVERY = timedelta(hours=1)
+CLOCKS_EVERY = 5.0
+UPKEEP_EVERY = 3600.0
+TIDY_EVERY = 10.0
+LOOK_EVERY = {True: 0.2, False: 1.0}
+"""Seconds between two looks for SMS: for urgent ones, and for all."""
+LANES = (True, False, False, False)
+"""Threads that send SMS; the first sends urgent ones only, so they never wait for others."""
+LONGEST_WAIT, LOG_EVERY = 5.0, 12
+"""Seconds to the next try of what fails, and how many of its failures make a line in the log."""
+LONGEST_PAUSE = 30.0
+"""Seconds after which a gateway that takes nothing is tried again."""
+GRACE = 10.0
+"""Seconds that work under way may take once it is told to stop."""
+
+
+@dataclass
+class Job:
+    """Something that is done again and again: `step` returns the seconds to its next time."""
+
+    name: str
+    step: Callable[[], float]
+
+    def run(self, stop: threading.Event) -> None:
+        """Do it until told to stop. What fails is tried again, more and more slowly."""
+        pause, failures = 0.0, 0
+        while not stop.wait(pause):
+            try:
+                pause, failures = self.step(), 0
+            except Exception as error:
+                # The text of an exception may quote data; its type never does.
+                if failures % LOG_EVERY == 0:
+                    log.warning("%s failed: %s", self.name, type(error).__name__)
+                failures += 1
+                pause = min(0.1 * float(1 << min(failures, 10)), LONGEST_WAIT)
 
 
 def run(registry: Registry, stop: threading.Event) -> None:
-    """Work until told to stop. A database that is away is tried again, more and more slowly."""
-    upkeep_due = registry.clock()
-    pause = PAUSE
-    while not stop.wait(pause):
-        try:
-            sequence(registry)
-            if registry.clock() >= upkeep_due:
-                upkeep(registry, registry.clock())
-                upkeep_due = registry.clock() + UPKEEP_EVERY
-            pause = PAUSE
-        except SQLAlchemyError as error:
-            pause = min(pause * 2, 5.0)
-            log.warning("the database does not answer: %s", type(error).__name__)
+    """Work until told to stop, then finish what is under way."""
+    backend = _open_backend(registry)
+    jobs = [
+        *_clocks(registry),
+        Job("upkeep", partial(_upkeep, registry)),
+        Job("tidying of SMS", partial(_tidy, registry)),
+        *(_lane(registry, backend, urgent=urgent) for urgent in LANES if backend is not None),
+    ]
+    threads = [
+        threading.Thread(target=job.run, args=[stop], name=job.name, daemon=True) for job in jobs
+    ]
+    for thread in threads:
+        thread.start()
+    Job("sequencer", partial(_sequence, registry)).run(stop)
+    _join(threads, GRACE)
+    if backend is not None:
+        backend.close()
+    _join(threads, 1.0)
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+def _open_backend(registry: Registry) -> Backend | None:
+    """Open the way to send SMS. Without one they wait, and all other work goes on."""
+    try:
+        backend = delivery.open_backend(registry.settings, demo=registry.demo)
+    except RegistryError as error:
+        log.error("SMS wait in the outbox: %s", error.detail)
+        return None
+    if backend is None:
+        log.warning("SMS wait in the outbox: REGISTRY_SMS_URL is not set")
+    return backend
+
+
+def _lane(registry: Registry, backend: Backend, *, urgent: bool) -> Job:
+    lane = Lane(
+        registry.database,
+        backend,
+        delivery.house(registry.settings, demo=registry.demo),
+        registry.clock,
+        urgent=urgent,
+        keep_codes=registry.demo,
+    )
+    return Job("sending of SMS", Pace(lane).step)
+
+
+class Pace:
+    """Sends as fast as a gateway takes it, and waits longer and longer when it takes nothing."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._failures = 0
+
+    def step(self) -> float:
+        """Deliver one message and return the seconds to the next."""
+        outcome = self._lane.step()
+        if isinstance(outcome, Unavailable):
+            self._failures += 1
+            pause = max(0.5 * float(1 << min(self._failures, 6)), outcome.retry_after)
+            return min(pause, LONGEST_PAUSE)
+        self._failures = 0
+        return LOOK_EVERY[self._lane.urgent] if outcome is None else 0.0
+
+
+def _clocks(registry: Registry) -> list[Job]:
+    """Return what falls due by itself: requests without an answer, consents without evidence."""
+
+    def lapse() -> float:
+        ledger.lapse_due(registry.database, clock=registry.clock)
+        return CLOCKS_EVERY
+
+    def void() -> float:
+        ledger.void_due(registry.database, clock=registry.clock)
+        return CLOCKS_EVERY
+
+    return [Job("lapsing of requests", lapse), Job("voiding of consents", void)]
+
+
+def _sequence(registry: Registry) -> float:
+    sequence(registry)
+    return PAUSE
+
+
+def _upkeep(registry: Registry) -> float:
+    upkeep(registry, registry.clock())
+    return UPKEEP_EVERY
+
+
+def _tidy(registry: Registry) -> float:
+    with registry.database.write() as session:
+        delivery.tidy(session, registry.clock)
+    return TIDY_EVERY
 
 
 def sequence(registry: Registry) -> int:
