@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,22 +12,33 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select
 
-from registry import ledger
+from registry import ledger, lookup
 from registry.consent import Basis, Channel, End, Reason, Topic
 from registry.errors import Kind, RegistryError
-from registry.ledger import Scope
+from registry.ledger import By, CapTerms, Scope
 from registry.models import (
     Consent,
     Event,
     Grant,
+    Method,
     Notice,
     OutboxItem,
     Reassignment,
     Refusal,
+    Via,
 )
 from registry.numbers import SubscriberNumber
-from registry.policy import Assertions
-from tests.factories import OTHER_PORT, START, VOICE_LINE, Client, Clock, World, make_number
+from registry.policy import Assertions, Period
+from tests.factories import (
+    OTHER_PORT,
+    START,
+    VOICE_LINE,
+    Client,
+    Clock,
+    World,
+    make_number,
+    make_question,
+)
 
 NUMBER = make_number()
 
@@ -295,7 +306,333 @@ def test_lifting_uncovers_consents_when_no_other_refusal_covers_them(world: Worl
     assert count(world, Event) == before
 
 
+# The subscriber's own acts
+
+
+def test_own_refusal_said_again_changes_nothing_until_a_consent_has_passed_it(
+    world: World,
+) -> None:
+    scope = Scope(Channel.SMS, None, world.sender.id)
+    first = world.own(ledger.refuse, scope)
+    before = count(world, Event)
+    assert world.own(ledger.refuse, scope).id == first.id
+    assert count(world, Event) == before
+    confirm(world)
+    assert reason(world) is Reason.CONSENTED
+    second = world.own(ledger.refuse, scope)
+    assert second.id != first.id
+    assert reason(world) is Reason.REFUSED
+    assert (second.recorded_by, second.via) == (None, Via.PORTAL)
+
+
+@pytest.mark.parametrize(
+    "terms", [{"topics": (Topic.LOANS,)}, {"channel": Channel.VOICE}, {"sender": "other_sender"}]
+)
+def test_own_refusal_said_again_changes_nothing_when_a_consent_is_about_something_else(
+    world: World, terms: dict[str, Any]
+) -> None:
+    first = world.own(ledger.refuse, Scope(Channel.SMS, Topic.RETAIL, world.sender.id))
+    if "sender" in terms:
+        terms = {"sender": world.other_sender}
+    confirm(world, **terms)
+    again = world.own(ledger.refuse, Scope(Channel.SMS, Topic.RETAIL, world.sender.id))
+    assert again.id == first.id
+
+
+def test_own_refusal_takes_the_place_of_one_that_a_carrier_could_lift(world: World) -> None:
+    reported = world.refuse()
+    world.own(ledger.refuse, Scope())
+    world.grant()
+    with pytest.raises(RegistryError) as error:
+        world.lift(reported)
+    assert error.value.kind is Kind.CONFLICT
+    assert reason(world) is Reason.NO_CONSENT
+
+
+def test_subscriber_lifts_every_refusal_whoever_recorded_it_and_is_told(world: World) -> None:
+    [consent] = world.grant()
+    reported, own = world.refuse(), world.own(ledger.refuse, Scope(topic=Topic.RETAIL))
+    withdrawn = world.withdraw(consent)
+    [left] = world.do(
+        lambda it: it.scalars(select(Refusal).where(Refusal.sender_id.is_not(None))).all()
+    )
+    lifted = [row.id for row in (reported, own, left)]
+    for refusal_id in lifted:
+        assert world.own(ledger.lift_own, refusal_id).end_reason is End.LIFTED
+    assert [told[2] for told in _notices(world)[1:]] == lifted
+    assert withdrawn.end_reason is End.WITHDRAWN
+    world.grant()
+    assert reason(world) is Reason.CONSENTED
+    before = count(world, Event)
+    for refusal_id in lifted:
+        world.own(ledger.lift_own, refusal_id)
+    assert count(world, Event) == before
+
+
+def test_organisation_lifts_no_refusal_of_the_subscribers_own(world: World) -> None:
+    own = world.own(ledger.refuse, Scope())
+    for by in (By(Via.HOTLINE, world.carrier.id), By(Via.PORTAL)):
+        with pytest.raises(RegistryError) as error, world.registry.database.write() as session:
+            ledger.lift(session, own.id, by=by, clock=world.registry.clock)
+        assert error.value.kind is Kind.NOT_FOUND
+    world.grant()
+    assert reason(world) is Reason.NO_CONSENT
+
+
+def test_subscriber_withdraws_an_own_consent_once(world: World) -> None:
+    [consent] = world.grant()
+    assert world.own(ledger.withdraw_own, consent.id).end_reason is End.WITHDRAWN
+    assert reason(world) is Reason.CONSENT_WITHDRAWN
+    before = count(world, Event)
+    world.own(ledger.withdraw_own, consent.id)
+    assert (count(world, Event), count(world, Refusal)) == (before, 1)
+    world.grant()
+    assert reason(world) is Reason.CONSENT_WITHDRAWN
+
+
+def test_subscriber_withdraws_everything_at_once(world: World) -> None:
+    world.grant(topics=(Topic.RETAIL, Topic.LOANS))
+    world.grant(channel=Channel.VOICE)
+    confirm(world, sender=world.other_sender)
+    world.grant(sender=world.other_sender)  # It waits beside the confirmed one.
+    [kept] = world.grant(make_number(1))
+    ended = world.own(ledger.withdraw_all)
+    assert len(ended) == 5
+    assert {row.end_reason for row in ended} == {End.WITHDRAWN}
+    assert count(world, Refusal) == 4
+    assert stored(world, kept).end_reason is None
+    for question in (
+        {},
+        {"topic": Topic.LOANS},
+        {"channel": Channel.VOICE, "sending": VOICE_LINE},
+        {"sending": OTHER_PORT},
+    ):
+        assert reason(world, **question) is Reason.CONSENT_WITHDRAWN
+    before = count(world, Event)
+    assert world.own(ledger.withdraw_all) == []
+    assert count(world, Event) == before
+
+
+@pytest.mark.parametrize(
+    ("which", "ended"),
+    [
+        ({"sender": True}, {"sms", "loans", "voice"}),
+        ({"channel": Channel.SMS}, {"sms", "loans", "other"}),
+        ({"sender": True, "channel": Channel.SMS}, {"sms", "loans"}),
+    ],
+)
+def test_subscriber_withdraws_what_one_sender_or_one_channel_has(
+    world: World, which: dict[str, Any], ended: set[str]
+) -> None:
+    consents = {
+        "sms": world.grant()[0].id,
+        "loans": world.grant(topics=(Topic.LOANS,))[0].id,
+        "voice": world.grant(channel=Channel.VOICE)[0].id,
+        "other": world.grant(sender=world.other_sender)[0].id,
+    }
+    narrowed: dict[str, Any] = {"sender_id": world.sender.id} if "sender" in which else {}
+    if "channel" in which:
+        narrowed["channel"] = which["channel"]
+    rows = world.own(ledger.withdraw_all, **narrowed)
+    assert {row.id for row in rows} == {consents[name] for name in ended}
+
+
+def test_sender_on_a_channel_is_refused_as_a_whole_also_without_a_consent(world: World) -> None:
+    unsubscribe: dict[str, Any] = {"sender_id": world.sender.id, "channel": Channel.SMS}
+    assert world.own(ledger.withdraw_all, **unsubscribe) == []
+    [refusal] = world.do(lambda session: session.scalars(select(Refusal)).all())
+    assert (refusal.channel, refusal.topic) == (Channel.SMS, "any")
+    assert refusal.sender_id == world.sender.id
+    confirm(world)
+    before = count(world, Event)
+    assert len(world.own(ledger.withdraw_all, **unsubscribe)) == 1
+    assert reason(world) is Reason.CONSENT_WITHDRAWN
+    assert count(world, Event) == before + 1
+    world.own(ledger.withdraw_all, **unsubscribe)
+    assert count(world, Event) == before + 1
+    world.grant(topics=(Topic.GAMES,))
+    assert reason(world, topic=Topic.GAMES) is Reason.NO_CONSENT
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_confirming_gives_an_assertion_effect_on_its_own_terms(
+    world: World, clock: Clock, waits: bool
+) -> None:
+    if waits:
+        world.refuse()
+    cap = CapTerms(3, Period.WEEK)
+    asserted, other = world.grant(topics=(Topic.RETAIL, Topic.LOANS), cap=cap)
+    clock.pass_(days=1)
+    consent = world.own(ledger.confirm, asserted.id)
+    assert stored(world, asserted).end_reason is End.SUPERSEDED
+    assert stored(world, other).end_reason is None
+    assert reason(world) is Reason.CONSENTED
+    assert reason(world, topic=Topic.LOANS) is (Reason.NO_CONSENT if waits else Reason.CONSENTED)
+    shown = world.do(lambda session: ledger.own_consent(session, consent.id, world.sender.id))
+    assert (shown.grant.basis, shown.topic) == (Basis.CONFIRMED, Topic.RETAIL)
+    assert shown.valid_until == asserted.valid_until
+    assert (shown.grant.cap_count, shown.grant.cap_period) == (3, Period.WEEK)
+    assert shown.grant.granted_at == clock.now
+    assert shown.grant.evidence.method is Method.REGISTRY
+    assert shown.grant.evidence.notice_text == "I agree to ten messages a day."
+    world.refuse()
+    assert reason(world) is Reason.REFUSED
+
+
+def test_confirming_twice_changes_nothing(world: World) -> None:
+    [asserted] = world.grant()
+    consent = world.own(ledger.confirm, asserted.id)
+    before = count(world, Event)
+    for row_id in (asserted.id, consent.id):
+        assert world.own(ledger.confirm, row_id).id == consent.id
+    assert count(world, Event) == before
+
+
+def test_confirming_with_another_text_keeps_that_as_evidence(world: World) -> None:
+    [asserted] = world.grant()
+    consent = world.own(ledger.confirm, asserted.id, notice_text="Yes, from Xinghe Stores.")
+    shown = world.do(lambda session: ledger.own_consent(session, consent.id, world.sender.id))
+    assert shown.grant.evidence.notice_text == "Yes, from Xinghe Stores."
+
+
+def test_confirming_leaves_no_more_contacts_than_the_cap_had_left(world: World) -> None:
+    [asserted] = world.grant(cap=CapTerms(1, Period.DAY))
+    world.do(
+        lambda session: lookup.contact(
+            session,
+            lookup.Asker(world.carrier.id, world.carrier.kind),
+            make_question(at=START),
+            now=START,
+            policy=world.registry.policy,
+        )
+    )
+    world.own(ledger.confirm, asserted.id)
+    assert reason(world) is Reason.FREQUENCY_EXCEEDED
+
+
+def test_ended_consent_is_not_confirmed(world: World, clock: Clock) -> None:
+    [expired] = world.grant(topics=(Topic.TRAVEL,), valid_until=clock.now + timedelta(hours=1))
+    [withdrawn] = world.grant(topics=(Topic.GAMES,))
+    world.withdraw(withdrawn)
+    [superseded] = world.grant()
+    world.grant()
+    clock.pass_(hours=1)
+    before = count(world, Event)
+    for consent in (expired, withdrawn, superseded):
+        with pytest.raises(RegistryError) as error:
+            world.own(ledger.confirm, consent.id)
+        assert error.value.kind is Kind.CONFLICT
+    assert count(world, Event) == before
+
+
+def test_superseded_refusal_is_not_lifted(world: World) -> None:
+    old = world.refuse()
+    world.refuse()
+    with pytest.raises(RegistryError) as error:
+        world.own(ledger.lift_own, old.id)
+    assert error.value.kind is Kind.CONFLICT
+
+
+OWN_ACTS: dict[str, Callable[[World, Any, Any], object]] = {
+    "withdraw": lambda world, consent, _: world.own(ledger.withdraw_own, consent.id),
+    "confirm": lambda world, consent, _: world.own(ledger.confirm, consent.id),
+    "challenge": lambda world, consent, _: world.own(ledger.challenge, consent.id),
+    "lift": lambda world, _, refusal: world.own(ledger.lift_own, refusal.id),
+}
+
+
+@pytest.mark.parametrize("act", OWN_ACTS.values(), ids=OWN_ACTS.keys())
+def test_subscriber_acts_on_nothing_of_another_number_or_tenure(
+    world: World, clock: Clock, act: Callable[[World, Any, Any], object]
+) -> None:
+    [others], others_refusal = world.grant(make_number(1)), world.refuse(make_number(1))
+    [earlier], earlier_refusal = world.grant(), world.refuse()
+    world.reassign(reassigned_at=clock.pass_(days=1))
+    unknown = Consent(id=uuid4())
+    before = count(world, Event)
+    for pair in ((others, others_refusal), (earlier, earlier_refusal), (unknown, unknown)):
+        with pytest.raises(RegistryError) as error:
+            act(world, *pair)
+        assert error.value.kind is Kind.NOT_FOUND
+    assert count(world, Event) == before
+
+
+def test_withdrawing_everything_leaves_what_belongs_to_an_earlier_tenure(
+    world: World, clock: Clock
+) -> None:
+    [earlier] = world.grant()
+    reassignment = world.reassign(reassigned_at=clock.pass_(days=1))
+    assert world.own(ledger.withdraw_all) == []
+    world.cancel(reassignment)
+    assert stored(world, earlier).end_reason is None
+
+
+def test_events_of_own_acts_say_how_they_came_and_who_looks_after_the_number(
+    world: World,
+) -> None:
+    link = uuid4()
+    carer: dict[str, Any] = {"by": By(Via.PORTAL, family_link_id=link)}
+    first, second, third = (
+        world.grant(topics=(topic,))[0] for topic in (Topic.RETAIL, Topic.LOANS, Topic.GAMES)
+    )
+    requests = [world.ask(topics=(topic,), notice_text=topic) for topic in list(Topic)[-2:]]
+    since = count(world, Event)
+    world.own(ledger.confirm, first.id, **carer)
+    world.own(ledger.challenge, second.id, **carer)
+    world.own(ledger.withdraw_own, third.id, **carer)
+    refusal = world.own(ledger.refuse, Scope(), **carer)
+    world.own(ledger.lift_own, refusal.id, **carer)
+    world.own(ledger.set_own_hours, time(9), time(18), **carer)
+    world.own(ledger.lift_own_hours, **carer)
+    world.own(ledger.agree, requests[0].id, **carer)
+    world.own(ledger.decline, requests[1].id, **carer)
+    payloads = world.do(
+        lambda it: it.scalars(
+            select(Event.payload).where(Event.id > since).order_by(Event.id)
+        ).all()
+    )
+    said = [json.loads(payload) for payload in payloads]
+    assert {data["kind"] for data in said} == {
+        "consent_granted",
+        "consent_challenged",
+        "consent_withdrawn",
+        "refusal_recorded",
+        "refusal_lifted",
+        "contact_hours_set",
+        "contact_hours_lifted",
+        "consent_request_agreed",
+        "consent_request_declined",
+    }
+    for data in said:
+        assert (data["actor"], data["via"]) == (None, "portal"), data["kind"]
+        assert data["family_link"] == str(link), data["kind"]
+
+
+def test_event_of_an_own_act_names_no_family_where_nobody_looks_after_the_number(
+    world: World,
+) -> None:
+    world.own(ledger.refuse, Scope())
+    payload = world.do(lambda it: it.scalar(select(Event.payload).order_by(Event.id.desc())))
+    assert payload is not None
+    assert "family_link" not in json.loads(payload)
+
+
 # Tenures
+
+
+def test_tenure_starts_with_the_latest_reassignment_that_holds(world: World, clock: Clock) -> None:
+    def start() -> datetime | None:
+        return world.do(lambda session: ledger.tenure_start(session, NUMBER))
+
+    assert start() is None
+    first = world.reassign(reassigned_at=clock.pass_(days=1))
+    second = world.reassign(reassigned_at=clock.pass_(days=1))
+    world.reassign(make_number(1), clock.pass_(days=1))
+    assert start() == second.reassigned_at
+    world.cancel(second)
+    assert start() == first.reassigned_at
+    world.cancel(first)
+    assert start() is None
 
 
 def test_reassignment_ends_everything_but_own_acts_after_it(world: World, clock: Clock) -> None:
