@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -14,7 +15,7 @@ from registry.config import Settings, load_sms_secret
 from registry.database import Clock, Database
 from registry.errors import Kind, RegistryError
 from registry.messenger import outbox, replies, texts
-from registry.messenger.backends import Backend, Message, Outcome, Pretending
+from registry.messenger.backends import Accepted, Backend, Message, Outcome, Pretending
 from registry.messenger.gateway import HttpGateway
 from registry.messenger.outbox import Claim
 from registry.messenger.smpp import Smpp
@@ -97,10 +98,18 @@ class Lane:
         item = outbox.claim(session, now, urgent=self.urgent, backend=self.backend.name)
         if item is None:
             return None
-        text = self._word(session, item)
+        try:
+            text = self._word(session, item)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:
+            # One that cannot be worded must not keep those behind it from being sent.
+            outbox.fail(item)
+            log.error("an SMS has no words: %s", type(error).__name__, extra=_extra(item))
+            return None
         if text is None:
             outbox.drop(item)
-            log.info("an SMS was not called for any more", extra={"fields": _fields(item)})
+            log.info("an SMS was not called for any more", extra=_extra(item))
             return None
         if item.text is not None:
             text = item.text  # What is repeated under one key says the same.
@@ -120,11 +129,9 @@ class Lane:
         claim, outcome = self._unrecorded
         with self.database.write() as session:
             item = outbox.record(session, claim, outcome, self.clock(), jitter=self.jitter())
-            fields = {} if item is None else _fields(item)
         self._unrecorded = None
-        reason = getattr(outcome, "reason", None)
-        if reason is not None:
-            log.warning("an SMS was not sent", extra={"fields": {**fields, "reason": reason}})
+        if item is not None and not isinstance(outcome, Accepted):
+            log.warning("an SMS was not sent", extra=_extra(item, reason=outcome.reason))
 
 
 def send_test(settings: Settings, number: SubscriberNumber) -> Outcome:
@@ -139,13 +146,16 @@ def send_test(settings: Settings, number: SubscriberNumber) -> Outcome:
         backend.close()
 
 
-def _fields(item: OutboxItem) -> dict[str, object]:
-    return {
+def _extra(item: OutboxItem, **more: object) -> dict[str, object]:
+    """Return what a line in the log says of a message: neither its number nor its text."""
+    fields = {
         "outbox_id": str(item.id),
         "notice": item.notice,
         "state": item.state,
         "attempts": item.attempts,
+        **more,
     }
+    return {"fields": fields}
 
 
 def tidy(session: Session, clock: Clock) -> dict[OutboxState, int]:

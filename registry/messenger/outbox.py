@@ -123,6 +123,12 @@ def drop(item: OutboxItem) -> None:
     item.reference = None
 
 
+def fail(item: OutboxItem) -> None:
+    """Give up a claimed message that cannot be sent at all."""
+    _close(item, OutboxState.FAILED)
+    item.reference = None
+
+
 def record(
     session: Session, claim: Claim, outcome: Outcome, now: datetime, *, jitter: float = 0.0
 ) -> OutboxItem | None:

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
@@ -20,10 +21,27 @@ from registry.messenger.wording import CHINESE, LANGUAGES, Wording
 from registry.models import OutboxItem
 
 MOST_PARTS = 3
-LONGEST_NAME = 20
-QUOTES = (60, 40, 20, 0)
-"""Characters of a sender's text: as many of them as leave the message short enough."""
-MOST_TOPICS = MOST_LISTED = 4
+
+
+class Room(NamedTuple):
+    """How much of what is long a message shows: characters of a sender's text and name, topics,
+    questions in a list."""
+
+    quote: int
+    name: int
+    topics: int
+    questions: int
+
+
+ROOMS = (
+    Room(60, 20, 4, 4),
+    Room(40, 20, 4, 4),
+    Room(20, 20, 4, 4),
+    Room(0, 20, 4, 3),
+    Room(0, 12, 3, 3),
+    Room(0, 8, 2, 2),
+)
+"""As much as leaves the message short enough."""
 
 
 @dataclass(frozen=True)
@@ -43,84 +61,84 @@ def word(session: Session, item: OutboxItem, house: House, now: datetime) -> str
     if found is None:
         return None
     wording = LANGUAGES.get(item.language, CHINESE)
-    for longest in QUOTES:
-        text = _write(item, found, wording, house, longest)
+    for room in ROOMS:
+        text = _write(item, found, wording, house, room)
         if len(sms.encode(text).parts) <= MOST_PARTS:
             break
     return text
 
 
-def _write(item: OutboxItem, found: Facts, wording: Wording, house: House, longest: int) -> str:
+def _write(item: OutboxItem, found: Facts, wording: Wording, house: House, room: Room) -> str:
     name = f"{item.notice}.{found['kind']}" if "kind" in found else item.notice.value
     templates = wording.texts
     fields = {
-        **_plain(found, wording, ZoneInfo(item.number.zones[0])),
+        **_plain(found, wording, ZoneInfo(item.number.zones[0]), room),
         "reply_code": "" if item.reply_code is None else item.reply_code,
         "portal": house.portal,
-        "quote": _quote(found.get("asked"), wording, longest),
+        "quote": _quote(found.get("asked"), wording, room),
         "effect": "" if found.get("effective", True) else templates[f"{name}.no_effect"],
     }
     how = templates.get(f"{name}.{'portal' if item.reply_code is None else 'answer'}", "")
     return wording.signature + templates[name].format(**fields, how=how.format(**fields))
 
 
-def _plain(found: Facts, wording: Wording, zone: ZoneInfo) -> dict[str, object]:
+def _plain(found: Facts, wording: Wording, zone: ZoneInfo, room: Room) -> dict[str, object]:
     """Return what a message says in the words of its language."""
     written: dict[str, object] = {name: value for name, value in found.items() if value is not None}
     for name, value in found.items():
         if isinstance(value, datetime):
             written[name] = wording.write_day(value.astimezone(zone).date())
     sender = found.get("sender")
-    written["sender"] = _named(sender, wording) if sender else wording.nobody
-    written["scope"] = _scope(found, wording)
+    written["sender"] = _named(sender, wording, room) if sender else wording.nobody
+    written["scope"] = _scope(found, wording, room)
     if found.get("channel"):
         written["channel"] = wording.channels[found["channel"]]
     if "cap" in found:
         count, period = found["cap"]
         written["cap"] = wording.cap[period].format(count)
     if "topics" in found:
-        written["topics"] = _topics(found["topics"], wording)
+        written["topics"] = _topics(found["topics"], wording, room)
     if "list" in found:
-        written["list"] = _list(found["list"], wording)
+        written["list"] = _list(found["list"], wording, room)
     return written
 
 
-def _named(sender: str, wording: Wording) -> str:
-    return harmless(sender, LONGEST_NAME, wording.ellipsis)
+def _named(sender: str, wording: Wording, room: Room) -> str:
+    return harmless(sender, room.name, wording.ellipsis)
 
 
-def _topics(topics: Sequence[Topic], wording: Wording) -> str:
+def _topics(topics: Sequence[Topic], wording: Wording, room: Room) -> str:
     names = [wording.topics[topic] for topic in topics]
-    if len(names) <= MOST_TOPICS:
+    if len(names) <= room.topics:
         return wording.comma.join(names)
-    shown = names[: MOST_TOPICS - 1]
+    shown = names[: room.topics - 1]
     more = wording.and_more.format(all=len(names), rest=len(names) - len(shown))
     return wording.comma.join(shown) + more
 
 
-def _scope(found: Facts, wording: Wording) -> str:
+def _scope(found: Facts, wording: Wording, room: Room) -> str:
     """Say what a refusal covers."""
     channel, topic, sender = found.get("channel"), found.get("topic"), found.get("sender")
     about = wording.channels[Channel(channel)] if channel else wording.everything
     if topic:
         about += wording.in_brackets.format(wording.topics[Topic(topic)])
     if sender:
-        about = wording.from_sender.format(sender=_named(sender, wording), what=about)
+        about = wording.from_sender.format(sender=_named(sender, wording, room), what=about)
     return about
 
 
-def _list(entries: Sequence[object], wording: Wording) -> str:
+def _list(entries: Sequence[object], wording: Wording, room: Room) -> str:
     """Write the questions that wait: the word and code to answer each, and who asks."""
     shown = [
-        f"{entry.get('word', 'Y')}{entry['code']} {_named(str(entry['sender']), wording)}"
-        for entry in entries[:MOST_LISTED]
+        f"{entry.get('word', 'Y')}{entry['code']} {_named(str(entry['sender']), wording, room)}"
+        for entry in entries[: room.questions]
         if isinstance(entry, dict)
     ]
     return wording.comma.join(shown)
 
 
-def _quote(asked: object, wording: Wording, longest: int) -> str:
-    text = harmless(asked, longest, wording.ellipsis) if isinstance(asked, str) else ""
+def _quote(asked: object, wording: Wording, room: Room) -> str:
+    text = harmless(asked, room.quote, wording.ellipsis) if isinstance(asked, str) else ""
     return wording.quoted.format(text) if text else ""
 
 
