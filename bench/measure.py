@@ -10,7 +10,7 @@ from statistics import median
 
 from sqlalchemy import func, select
 
-from bench import load
+from bench import load, pages
 from bench.load import Run, Target
 from bench.server import serving
 from registry.config import Settings
@@ -42,6 +42,7 @@ def measure(settings: Settings, key: str, consents: int) -> Figures:
     runs: list[Run] = []
     with serving(settings) as processes:
         lookups = _compare(runs, target, "lookup", "/v1/lookups", load.question, LOOKUP_CONNECTIONS)
+        shown = pages.measure(settings, target)
         paced = load.paced(target, "/v1/lookups", lookups.real / 2, 2.5 * SECONDS)
         load.batches(target, "/v1/lookups/batch", connections=1, each=2)  # warms up
         batches = [
@@ -59,6 +60,7 @@ def measure(settings: Settings, key: str, consents: int) -> Figures:
         "p50": paced.percentile(50),
         "p99": paced.percentile(99),
         "p99_to_p50": paced.percentile(99) / paced.percentile(50),
+        **shown,
         "batch_1": batches[0].rate,
         "batch_2": batches[1].rate,
         "empty_writes": writes.empty,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.load import BATCH, CONNECTIONS_EACH, CONSENTED, LOADERS
 from bench.measure import LOOKUP_CONNECTIONS, ROUNDS, SECONDS, WRITE_CONNECTIONS, Figures
+from bench.pages import PAGES, TURNS
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 DATABASES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -53,6 +54,11 @@ MEASURES = (
     Measure(
         "batch_2", f"batches of {BATCH:,}, two connections, numbers/s",
         least={"postgresql": 40_000},
+    ),
+    Measure("health_p95", "health route: p95, ms", "{:.2f}"),
+    *(
+        Measure(f"page_{name}", f"page {path}: p95 / the health route's", "{:.1f}", most=_both(5))
+        for name, path in PAGES.items()
     ),
     Measure("empty_writes", "empty authenticated POST, requests/s"),
     Measure("writes", "consent written, requests/s"),
@@ -109,6 +115,7 @@ def write(
             consented=f"{CONSENTED:.0%}",
             rounds=ROUNDS,
             seconds=SECONDS,
+            turns=TURNS,
             lookup_connections=LOOKUP_CONNECTIONS,
             write_connections=WRITE_CONNECTIONS,
             paced_connections=LOADERS * CONNECTIONS_EACH,
@@ -155,6 +162,8 @@ Machine: {machine}. The servers, the database and what loads them share these co
 - Latencies are taken at half the rate of the single lookups, with requests that are due at even
   intervals on {paced_connections} connections. They count from when a request was due, so they
   hold the loader's own delays too.
+- Pages are asked for by turns with the health route, {turns} times each on one connection, those
+  at `/my` by a subscriber who is signed in. A page's time is until its HTML is there whole.
 - Batches are counted in numbers; their audit is written before they are answered.
 - Afterwards the server's counters are compared with what is in the database: every lookup must
   have its audit row, every consent its key, and every event its position in the log.

@@ -1,0 +1,268 @@
+"""What a number may see of itself: only its own, only of this tenure, and all of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from registry import ledger, subscribers
+from registry.consent import Basis, Channel, Topic
+from registry.errors import Kind, RegistryError
+from registry.ledger import By, Scope
+from registry.models import Via
+from registry.numbers import SubscriberNumber
+from registry.policy import Period
+from registry.runtime import Registry
+from registry.subscribers import Standing
+from tests.factories import OTHER_PORT, Client, Clock, World, make_number
+
+OWN = By(Via.PORTAL)
+
+
+def standings(registry: Registry, number: SubscriberNumber | None = None) -> list[Standing]:
+    with registry.database.snapshot() as session:
+        about = (session, number or make_number(), registry.clock())
+        found = [*subscribers.consents(*about), *subscribers.ended_consents(*about)]
+    return [own.standing for own in found]
+
+
+def everything(registry: Registry, number: SubscriberNumber | None = None) -> dict[str, Any]:
+    with registry.database.snapshot() as session:
+        return subscribers.everything(session, number or make_number(), registry.clock())
+
+
+def ask(world: World, number: SubscriberNumber | None = None) -> Any:
+    return world.do(
+        lambda session: ledger.ask(
+            session,
+            sender_id=world.sender.id,
+            number=number or make_number(),
+            channel=Channel.SMS,
+            topics=(Topic.GAMES,),
+            cap=ledger.CapTerms(1, Period.WEEK),
+            valid_for_days=30,
+            notice_text="May we?",
+            policy=world.registry.policy,
+            clock=world.registry.clock,
+        )
+    )
+
+
+def challenge(world: World, consent_id: Any) -> Any:
+    return world.do(
+        lambda session: ledger.challenge(
+            session,
+            make_number(),
+            consent_id,
+            by=OWN,
+            policy=world.registry.policy,
+            clock=world.registry.clock,
+        )
+    )
+
+
+def test_consent_stands_as_the_rule_says(registry: Registry, world: World, clock: Clock) -> None:
+    [consent] = world.grant()
+    assert standings(registry) == [Standing.IN_FORCE]
+    refusal = world.refuse(scope=Scope(channel=Channel.SMS))
+    assert standings(registry) == [Standing.REFUSED]
+    world.lift(refusal)
+    assert standings(registry) == [Standing.IN_FORCE]
+    clock.pass_(days=90)
+    assert standings(registry) == [Standing.EXPIRED]
+    clock.pass_(days=-90)
+    world.withdraw(consent)
+    assert standings(registry) == [Standing.WITHDRAWN]
+
+
+def test_assertion_against_a_refusal_is_without_effect_until_confirmed(
+    registry: Registry, world: World
+) -> None:
+    world.refuse()
+    [consent] = world.grant()
+    assert standings(registry) == [Standing.WITHOUT_EFFECT]
+    world.do(
+        lambda session: ledger.confirm(
+            session, make_number(), consent.id, by=OWN, policy=registry.policy, clock=registry.clock
+        )
+    )
+    assert sorted(standings(registry)) == [Standing.IN_FORCE, Standing.SUPERSEDED]
+
+
+def test_challenged_consent_is_shown_as_disputed(registry: Registry, world: World) -> None:
+    [consent] = world.grant()
+    challenge(world, consent.id)
+    with registry.database.snapshot() as session:
+        own = subscribers.consent(session, make_number(), consent.id, registry.clock())
+    assert own.standing is Standing.CHALLENGED
+    assert own.challenge is not None
+
+
+def test_those_that_ended_are_kept_apart(registry: Registry, world: World, clock: Clock) -> None:
+    [first] = world.grant(topics=(Topic.LOANS,))
+    clock.pass_(minutes=1)
+    [second] = world.grant(topics=(Topic.GAMES,))
+    world.withdraw(second)
+    with registry.database.snapshot() as session:
+        standing = subscribers.consents(session, make_number(), clock())
+        ended = subscribers.ended_consents(session, make_number(), clock())
+    assert ([own.row.id for own in standing], [own.row.id for own in ended]) == (
+        [first.id],
+        [second.id],
+    )
+
+
+def test_consent_and_request_of_another_are_not_found(registry: Registry, world: World) -> None:
+    [consent] = world.grant(make_number(1))
+    request = ask(world, make_number(1))
+    with registry.database.snapshot() as session:
+        for look in (
+            lambda: subscribers.consent(session, make_number(), consent.id, registry.clock()),
+            lambda: subscribers.request(session, make_number(), request.id, registry.clock()),
+        ):
+            with pytest.raises(RegistryError) as raised:
+                look()
+            assert raised.value.kind is Kind.NOT_FOUND
+
+
+def test_overview_counts_what_waits(registry: Registry, world: World) -> None:
+    world.grant(topics=(Topic.LOANS, Topic.RETAIL))
+    [consent] = world.grant(topics=(Topic.TRAVEL,))
+    challenge(world, consent.id)
+    ask(world)
+    world.refuse(scope=Scope(topic=Topic.HEALTH))
+    with registry.database.snapshot() as session:
+        found = subscribers.overview(session, make_number(), registry.clock())
+    assert (found.consents, found.requests, found.challenges, found.complaints) == (2, 1, 1, 0)
+    assert found.refuses_everything is None
+    world.refuse()
+    with registry.database.snapshot() as session:
+        found = subscribers.overview(session, make_number(), registry.clock())
+    assert found.refuses_everything is not None
+    assert found.consents == 0
+
+
+def test_who_asked_is_named_with_what_they_heard(
+    client: Client, registry: Registry, world: World
+) -> None:
+    world.grant()
+    client.lookup()
+    client.lookup(who="other_sender", **{"from": OTHER_PORT})
+    client.lookup("13800000001")
+    client.batch(["13800000000", "13800000001"], who="carrier")
+    client.app.extensions["recorder"].flush()
+    with registry.database.snapshot() as session:
+        found = subscribers.lookups(session, make_number())
+    said = sorted((one.asker, one.sender, one.row.reason.value) for one in found)
+    assert said == [
+        ("carrier 3", "sender 1", "consented"),
+        ("sender 1", "sender 1", "consented"),
+        ("sender 2", "sender 2", "no_consent"),
+    ]
+
+
+def test_lookups_come_in_pages_without_gaps(
+    client: Client, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribers, "PAGE", 3)
+    for _ in range(7):
+        client.lookup()
+    client.app.extensions["recorder"].flush()
+    seen, after = [], None
+    with registry.database.snapshot() as session:
+        while page := subscribers.lookups(session, make_number(), after):
+            seen += [one.row.id for one in page]
+            last = page[-1].row
+            after = (last.decided_at, last.id, last.item)
+    assert len(seen) == len(set(seen)) == 7
+
+
+def test_history_says_who_acted(registry: Registry, world: World) -> None:
+    world.grant()
+    world.refuse()
+    world.do(
+        lambda session: ledger.refuse(
+            session, make_number(), Scope(topic=Topic.LOANS), by=OWN, clock=registry.clock
+        )
+    )
+    with registry.database.snapshot() as session:
+        found = subscribers.history(session, make_number())
+    assert [(one.kind, one.organisation, one.carer) for one in found] == [
+        ("refusal_recorded", None, None),
+        ("refusal_recorded", "carrier 3", None),
+        ("consent_granted", "sender 1", None),
+    ]
+
+
+def test_new_subscriber_sees_nothing_of_the_one_before(
+    client: Client, registry: Registry, world: World, clock: Clock
+) -> None:
+    [consent] = world.grant()
+    challenge(world, consent.id)
+    world.grant(topics=(Topic.LOANS,))
+    world.refuse(scope=Scope(topic=Topic.HEALTH))
+    request = ask(world)
+    client.lookup()
+    client.app.extensions["recorder"].flush()
+    clock.pass_(days=1)
+    world.reassign()
+    clock.pass_(minutes=1)
+    now = clock()
+    with registry.database.snapshot() as session:
+        number = make_number()
+        assert subscribers.consents(session, number, now) == []
+        assert subscribers.refusals(session, number) == []
+        assert subscribers.open_requests(session, number, now) == []
+        assert subscribers.closed_requests(session, number, now) == []
+        assert subscribers.lookups(session, number) == []
+        assert [one.kind for one in subscribers.history(session, number)] == ["number_reassigned"]
+        found = subscribers.overview(session, number, now)
+        assert (found.consents, found.requests, found.challenges) == (0, 0, 0)
+        with pytest.raises(RegistryError):
+            subscribers.request(session, number, request.id, now)
+    data = everything(registry)
+    assert data["tenure_since"] is not None
+    for name in ("consents", "grants", "refusals", "requests", "challenges", "lookups"):
+        assert data[name] == [], name
+
+
+def test_download_holds_everything_of_the_number_and_nothing_of_others(
+    client: Client, registry: Registry, world: World
+) -> None:
+    [mine] = world.grant(basis=Basis.CONFIRMED)
+    [theirs] = world.grant(make_number(1))
+    refusal = world.refuse()
+    request = ask(world)
+    client.lookup()
+    client.app.extensions["recorder"].flush()
+    data = everything(registry)
+    text = json.dumps(data)
+    for one in (mine.id, mine.grant_id, refusal.id, request.id):
+        assert str(one) in text
+    assert str(theirs.id) not in text
+    assert [row["evidence"]["notice_text"] for row in data["grants"]] == [
+        "I agree to ten messages a day."
+    ]
+    assert len(data["lookups"]) == 1
+    assert data["organisations"][str(world.sender.id)] == "sender 1"
+    assert {event["event"]["kind"] for event in data["events"]} == {
+        "consent_granted", "refusal_recorded", "consent_requested",
+    }  # fmt: skip
+    assert not any("sha" in name or "digest" in name for name in data["lookups"][0])
+
+
+def test_senders_known_are_those_of_the_number(
+    client: Client, registry: Registry, world: World
+) -> None:
+    world.grant(make_number(1), sender=world.other_sender)
+    ask(world)
+    with registry.database.snapshot() as session:
+        assert [row.name for row in subscribers.senders_known(session, make_number())] == [
+            "sender 1"
+        ]
+    client.lookup(who="other_sender", **{"from": OTHER_PORT})
+    client.app.extensions["recorder"].flush()
+    with registry.database.snapshot() as session:
+        assert [row.name for row in subscribers.senders_known(session, make_number())] == [
+            "sender 1", "sender 2"
+        ]  # fmt: skip
