@@ -164,7 +164,7 @@ class World:
         topics: tuple[Topic, ...] = (Topic.RETAIL,),
         cap: CapTerms | None = None,
         valid_for_days: int = 30,
-        notice_text: str = "May we send you ten offers a day for a month?",
+        notice_text: str = "May we send you 10 offers a day for a month?",
     ) -> ConsentRequest:
         """Ask for consent, by default as `sender` for SMS about retail."""
         return self.do(
