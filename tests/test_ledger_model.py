@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import lookup
+from registry import ledger, lookup
 from registry.consent import Basis, Channel, Reason, Topic
 from registry.errors import RegistryError
 from registry.ledger import Scope
@@ -75,10 +75,18 @@ class Refuse:
 class Withdraw:
     which: int
     by_subscriber: bool
+    own: bool
+    """In the portal, by whoever has the number by then; else as its sender reports it."""
 
 
 @dataclass(frozen=True)
 class Lift:
+    which: int
+    own: bool
+
+
+@dataclass(frozen=True)
+class Confirm:
     which: int
 
 
@@ -92,7 +100,7 @@ class Cancel:
     which: int
 
 
-Act = Grant | Refuse | Withdraw | Lift | Reassign | Cancel
+Act = Grant | Refuse | Withdraw | Lift | Confirm | Reassign | Cancel
 WHICH = st.integers(1, 3)
 GRANTS = st.builds(
     Grant,
@@ -109,12 +117,13 @@ REFUSALS = st.builds(
 KINDS: dict[str, st.SearchStrategy[Act]] = {
     "g": GRANTS,
     "r": REFUSALS,
-    "w": st.builds(Withdraw, WHICH, st.booleans()),
-    "l": st.builds(Lift, WHICH),
+    "w": st.builds(Withdraw, WHICH, st.booleans(), st.booleans()),
+    "l": st.builds(Lift, WHICH, st.booleans()),
+    "k": st.builds(Confirm, WHICH),
     "m": st.builds(Reassign, st.integers(0, 2)),
     "c": st.builds(Cancel, WHICH),
 }
-ACTS = st.sampled_from("ggggrrwlmc").flatmap(KINDS.__getitem__)
+ACTS = st.sampled_from("ggggrrwlkmc").flatmap(KINDS.__getitem__)
 """Grants and refusals are drawn more often: without them there is nothing to end."""
 HISTORIES = st.lists(st.tuples(st.sampled_from([0, 0, 0, 0, 1]), ACTS), min_size=10, max_size=25)
 """What happens, day by day, to one of two numbers."""
@@ -220,9 +229,15 @@ class Model:
             all(it.own_act and no.order < it.order for no in self.covering(place)) for it in live
         )
 
+    def confirmed(self, place: Place, now: datetime) -> Agreed | None:
+        """Return the consent in force that the subscriber confirmed."""
+        latest = self.latest(place)
+        if latest and latest.own_act and self.stands(latest) and latest.in_time(now):
+            return latest
+        return None
+
     def grant(self, act: Grant, now: datetime) -> Agreed:
-        latest = self.latest(act.place)
-        confirmed = latest and latest.own_act and self.stands(latest) and latest.in_time(now)
+        confirmed = self.confirmed(act.place, now)
         effective = act.confirmed or not (confirmed or self.covering(act.place))
         for other in self.of(act.place):
             # What waits for a confirmation gives way to whatever is newer, in any tenure.
@@ -285,10 +300,12 @@ class History:
                 scope = Scope(channel, topic, getattr(self.world, sender).id if sender else None)
                 refusal = self.world.refuse(self.number, scope)
                 self.refusals.append((self.model.refuse(act, now), refusal))
-            case Withdraw(which, by_subscriber) if self.consents:
-                self.withdraw(*self.consents[-which % len(self.consents)], by_subscriber, now)
-            case Lift(which) if self.refusals:
-                self.lift(*self.refusals[-which % len(self.refusals)])
+            case Withdraw(which) if self.consents:
+                self.withdraw(*self.consents[-which % len(self.consents)], act, now)
+            case Lift(which, own) if self.refusals:
+                self.lift(*self.refusals[-which % len(self.refusals)], own)
+            case Confirm(which) if self.consents:
+                self.confirm(*self.consents[-which % len(self.consents)], now)
             case Reassign(days_ago):
                 self.reassign(now - timedelta(days=days_ago))
             case Cancel(which) if self.reassignments:
@@ -308,15 +325,41 @@ class History:
         )
         self.consents.append((self.model.grant(act, now), consent))
 
-    def withdraw(self, said: Agreed, consent: Consent, by_subscriber: bool, now: datetime) -> None:
-        with conflict(not said.withdrawn and not self.model.stands(said)):
-            self.world.withdraw(consent, by_subscriber=by_subscriber)
-            self.model.withdraw(said, by_subscriber, now)
+    def withdraw(self, said: Agreed, consent: Consent, act: Withdraw, now: datetime) -> None:
+        with self.fails(said, not said.withdrawn and not self.model.stands(said), own=act.own):
+            if act.own:
+                self.world.own(ledger.withdraw_own, consent.id, number=self.number)
+            else:
+                self.world.withdraw(consent, by_subscriber=act.by_subscriber)
+            self.model.withdraw(said, act.own or act.by_subscriber, now)
 
-    def lift(self, said: Refused, refusal: Refusal) -> None:
-        with conflict(not said.lifted and not self.model.stands(said)):
-            self.world.lift(refusal)
+    def lift(self, said: Refused, refusal: Refusal, own: bool) -> None:
+        with self.fails(said, not said.lifted and not self.model.stands(said), own=own):
+            if own:
+                self.world.own(ledger.lift_own, refusal.id, number=self.number)
+            else:
+                self.world.lift(refusal)
             said.lifted = True
+
+    def confirm(self, said: Agreed, consent: Consent, now: datetime) -> None:
+        """Confirm what a sender asserted: a grant on the same terms, unless it is one already."""
+        place, days = said.act.place, (said.at - now).days + said.act.days
+        confirmed = said.own_act or said.replaced
+        known = self.model.confirmed(place, now) if confirmed else None
+        over = known is None and not (self.model.stands(said) and said.in_time(now))
+        with self.fails(said, over, own=True):
+            found = self.world.own(ledger.confirm, consent.id, number=self.number)
+            if known is None:
+                act = Grant(place, confirmed=True, days=days)
+                self.consents.append((self.model.grant(act, now), found))
+
+    def fails(
+        self, said: Agreed | Refused, over: bool, *, own: bool
+    ) -> AbstractContextManager[object]:
+        """Expect that a subscriber finds nothing of an earlier tenure, and nobody what is over."""
+        if own and not self.model.of_this_tenure(said):
+            return pytest.raises(RegistryError, match="no such")
+        return conflict(over)
 
     def reassign(self, at: datetime) -> None:
         known = any(it.at >= at and not it.cancelled for it in self.model.moved)

@@ -11,6 +11,7 @@ from registry.consent import Basis, Topic
 from registry.database import Clock, Database, lock_number
 from registry.ledger import acts, due
 from registry.ledger.acts import By
+from registry.ledger.consents import of_grant
 from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirmed_topics, grant
 from registry.ledger.refusals import refuse_topics
 from registry.ledger.requests import topics_of
@@ -33,8 +34,7 @@ def agree(
     lock_number(session, number)
     request = _request_of(session, number, request_id)
     if request.outcome is RequestOutcome.AGREED:
-        given = select(Consent).where(Consent.grant_id == request.grant_id)
-        return session.scalars(given.order_by(Consent.topic)).all()
+        return of_grant(session, number, request.sender_id, request.grant_id)
     now = clock()
     _check_open(request, now)
     claim = Claim(
@@ -150,7 +150,7 @@ def _due(
         true() if after is None else tuple_(ConsentRequest.answer_by, ConsentRequest.id) > after,
     )
     ordered = query.order_by(ConsentRequest.answer_by, ConsentRequest.id).limit(most)
-    return connection.execute(ordered).tuples().all()
+    return connection.execute(ordered).all()
 
 
 def _lapse(session: Session, request_id: UUID, clock: Clock) -> bool:

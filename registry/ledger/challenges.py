@@ -16,7 +16,7 @@ from registry.consent import Basis, End
 from registry.database import Clock, Database, lock_number
 from registry.ledger import acts, due
 from registry.ledger.acts import By
-from registry.ledger.consents import PAGE, consent_of
+from registry.ledger.consents import PAGE, consent_of, of_grant
 from registry.ledger.grants import confirmed_topics
 from registry.ledger.refusals import refuse_topics
 from registry.ledger.tenure import tenure_start
@@ -83,15 +83,12 @@ def _refuse(session: Session, consent: Consent, by: By, now: datetime) -> list[U
 
     What the subscriber has confirmed apart from it stays: that is the subscriber's own word.
     """
-    place = (session, consent.number, consent.sender_id, consent.channel)
-    topics = tuple(row.topic for row in _consents(session, consent.grant_id))
-    disputed = sorted(set(topics) - confirmed_topics(*place, topics, now))
-    return refuse_topics(*place, disputed, by=by, now=now)
-
-
-def _consents(session: Session, grant_id: UUID) -> Sequence[Consent]:
-    query = select(Consent).where(Consent.grant_id == grant_id).order_by(Consent.topic)
-    return session.scalars(query.execution_options(populate_existing=True)).all()
+    number, sender_id, channel = consent.number, consent.sender_id, consent.channel
+    rows = of_grant(session, number, sender_id, consent.grant_id)
+    topics = tuple(row.topic for row in rows)
+    confirmed = confirmed_topics(session, number, sender_id, channel, topics, now)
+    disputed = sorted(set(topics) - confirmed)
+    return refuse_topics(session, number, sender_id, channel, disputed, by=by, now=now)
 
 
 def own_challenge(session: Session, challenge_id: UUID, sender_id: UUID) -> Challenge:
@@ -181,7 +178,7 @@ def _due(
         true() if after is None else tuple_(Challenge.evidence_by, Challenge.id) > after,
     )
     ordered = query.order_by(Challenge.evidence_by, Challenge.id).limit(most)
-    return connection.execute(ordered).tuples().all()
+    return connection.execute(ordered).all()
 
 
 def _void(session: Session, challenge_id: UUID, clock: Clock) -> bool:
@@ -198,7 +195,8 @@ def _void(session: Session, challenge_id: UUID, clock: Clock) -> bool:
         return False
     disputed.closed_at = now
     disputed.outcome = ChallengeOutcome.VOIDED
-    ended = [row for row in _consents(session, disputed.grant_id) if row.ended_at is None]
+    consents = of_grant(session, disputed.number, disputed.sender_id, disputed.grant_id)
+    ended = [row for row in consents if row.ended_at is None]
     for row in ended:
         acts.end(row, End.VOIDED, now)
     violation = Violation(
