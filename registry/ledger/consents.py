@@ -1,6 +1,6 @@
 """Consents as a sender, a regulator or an operator is shown them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -59,6 +59,45 @@ def consent_of(session: Session, number: SubscriberNumber, consent_id: UUID) -> 
     if consent is None or consent.number != number or consent.reassignment_id is not None:
         raise acts.not_found("consent")
     return consent
+
+
+def of_grant(
+    session: Session, number: SubscriberNumber, sender_id: UUID, grant_id: UUID | None
+) -> Sequence[Consent]:
+    """Return the consents of one grant by their topics, as they are stored now."""
+    query = (
+        select(Consent)
+        .where(
+            # The number and the sender are what an index knows consents by.
+            Consent.number == number,
+            Consent.sender_id == sender_id,
+            Consent.grant_id == grant_id,
+        )
+        .order_by(Consent.topic)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(query).all()
+
+
+def consents_by_grant(
+    session: Session, sender_id: UUID, grants: Mapping[UUID, SubscriberNumber]
+) -> dict[UUID, list[Consent]]:
+    """Return a sender's consents of some grants, each of a number, with terms and evidence."""
+    query = (
+        select(Consent)
+        .options(*_WHOLE)
+        .where(
+            # The number and the sender are what an index knows consents by.
+            Consent.number.in_(set(grants.values())),
+            Consent.sender_id == sender_id,
+            Consent.grant_id.in_(grants),
+        )
+        .order_by(Consent.topic)
+    )
+    found: dict[UUID, list[Consent]] = {grant_id: [] for grant_id in grants}
+    for consent in session.scalars(query):
+        found[consent.grant_id].append(consent)
+    return found
 
 
 def oversee(session: Session, consent_id: UUID, *, overseer_id: UUID, clock: Clock) -> Consent:
