@@ -415,6 +415,13 @@ def test_a_seal_hides_what_is_the_same() -> None:
     assert b"same text" not in one
 
 
+def test_derived_keys_differ_by_key_and_purpose_and_tell_nothing_of_each_other() -> None:
+    assert KEY.derive(b"one") == NumberKey(bytes(range(32))).derive(b"one")
+    derived = [KEY.derive(b"one"), KEY.derive(b"two"), OTHER_KEY.derive(b"one")]
+    assert {len(key) for key in derived} == {32}
+    assert len({*derived, KEY.derive(b"token"), KEY.derive(b"digest"), KEY.digest(b"one")}) == 6
+
+
 def test_a_digest_depends_on_key_and_text() -> None:
     assert KEY.digest(b"text") == NumberKey(bytes(range(32))).digest(b"text")
     assert len({KEY.digest(b"text"), KEY.digest(b"texu"), OTHER_KEY.digest(b"text")}) == 3

@@ -266,6 +266,7 @@ def test_times_are_those_of_the_reader(app: Flask) -> None:
         shown = f'<time datetime="{START.isoformat()}">2026年12月1日 10:00</time>'
         assert str(languages.moment(START)) == shown
         assert "2026年12月1日（周二）" in languages.weekday(START)
+    with app.test_request_context("/"):
         session["language"] = "en"
         assert ">1 December 2026, 10:00<" in languages.moment(START)
         assert ">Tuesday 1 December 2026<" in languages.weekday(date(2026, 12, 1))
@@ -291,10 +292,10 @@ def ask(browser: Browser, number: str) -> Any:
 @pytest.mark.parametrize(
     ("number", "shown"),
     [
-        (SMS_PORT, ["已登记", "sender 1", "4001234567", "短信", "广告、推销等商业信息"]),
+        (SMS_PORT, ["已登记", "sender 1", "4001234567", "短信", "营销信息（广告、推销等）"]),
         ("１０６９ 0001-234", ["已登记", "sender 1", SMS_PORT]),
         (VOICE_LINE, ["已登记", "sender 1", "电话", "客服号码（95 开头）"]),
-        (SERVICE_PORT, ["已登记", "服务通知", "这个号码不得用于发送商业信息"]),
+        (SERVICE_PORT, ["已登记", "服务通知", "这个号码不得用于发送营销信息"]),
         (f"{SMS_PORT}99", ["已登记", "sender 1", f"{SMS_PORT}99", f"{SMS_PORT}，以此开头的号码"]),
     ],
 )
@@ -321,7 +322,7 @@ def test_number_of_a_suspended_holder_says_so(browser: Browser, world: World) ->
 def test_number_that_nobody_holds_may_be_faked(browser: Browser, number: str) -> None:
     answer = ask(browser, number)
     assert answer.status_code == 200
-    assert f"{number.removeprefix('+86')} 没有登记单位" in answer.text
+    assert f"{number.removeprefix('+86')} 没有登记归属" in answer.text
     assert "可能是伪造的" in answer.text
     assert "96110" in answer.text
 
@@ -335,7 +336,7 @@ def test_private_number_is_told_from_no_other_number_that_nobody_holds(
         for index in (1, 2)
     )
     assert re.sub(r'value="[^"]+"', "", known) == re.sub(r'value="[^"]+"', "", unknown)
-    assert "没有登记单位" in known
+    assert "没有登记归属" in known
 
 
 def test_number_whose_dates_have_passed_is_held_by_nobody(browser: Browser, world: World) -> None:
@@ -354,7 +355,7 @@ def test_number_whose_dates_have_passed_is_held_by_nobody(browser: Browser, worl
     )
     assert "已登记" in ask(browser, "10693334444").text
     world.registry.clock.pass_(hours=4)  # type: ignore[attr-defined]
-    assert "没有登记单位" in ask(browser, "10693334444").text
+    assert "没有登记归属" in ask(browser, "10693334444").text
 
 
 @on_sqlite

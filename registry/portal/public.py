@@ -84,7 +84,8 @@ def pages(registry: Registry) -> Blueprint:
     @public.get("/help")
     def help_() -> Page:
         """Explain how it works, with the policy's times, and what goes without a browser."""
-        return render_template("help.html", policy=registry.policy)
+        number = registry.settings.sms_number
+        return render_template("help.html", policy=registry.policy, sms_number=number)
 
     @public.get("/demo/outbox")
     def demo_outbox() -> Page:
