@@ -87,7 +87,7 @@ class SmppPeer:
     def wait_for(self, condition: Callable[["SmppPeer"], bool]) -> None:
         """Wait until something has been seen; fails when it does not come."""
         with self.changed:
-            assert self.changed.wait_for(lambda: condition(self), 20), self.seen
+            assert self.changed.wait_for(lambda: condition(self), 60), self.seen
 
     def ask(self, command: int, body: bytes = b"") -> None:
         """Send a PDU of its own on every open connection, with a sequence number of its own."""

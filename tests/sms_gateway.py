@@ -76,7 +76,7 @@ class HttpGatewayPeer:
     def wait_for(self, condition: Callable[["HttpGatewayPeer"], bool]) -> None:
         """Wait until something has been seen; fails when it does not come."""
         with self.changed:
-            assert self.changed.wait_for(lambda: condition(self), 20)
+            assert self.changed.wait_for(lambda: condition(self), 60)
 
     @property
     def texts(self) -> list[tuple[str, str]]:
