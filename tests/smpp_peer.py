@@ -228,8 +228,12 @@ def _read_submit(body: bytes) -> Submitted:
     esm_class, rest = rest[0], rest[3:]
     _schedule, _validity, rest = rest.split(b"\0", 2)
     _receipt, _replace, coding, _default, length = rest[:5]
-    message = rest[5:]
+    message, optional = rest[5 : 5 + length], rest[5 + length :]
     assert len(message) == length
+    while optional:  # Tags, lengths and values, which are passed over.
+        _tag, size = struct.unpack(">HH", optional[:4])
+        assert len(optional) >= 4 + size
+        optional = optional[4 + size :]
     return Submitted(source.decode(), destination.decode(), esm_class, coding, message)
 
 
