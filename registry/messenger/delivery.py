@@ -136,6 +136,8 @@ class Lane:
 
 def send_test(settings: Settings, number: SubscriberNumber) -> Outcome:
     """Send an SMS that says it is a test, at once, and return what became of it."""
+    if not number.takes_sms:
+        raise RegistryError(Kind.INVALID_NUMBER, "a landline takes no SMS")
     backend = open_backend(settings, demo=False)
     if backend is None:
         raise RegistryError(Kind.CONFLICT, "REGISTRY_SMS_URL is not set")
