@@ -29,7 +29,7 @@ OPTIONS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )  # fmt: skip
 PHONE, DESK = (390, 844), (1280, 900)
-PATIENCE = 10_000
+PATIENCE = 30_000
 """Milliseconds after which something that does not appear is missing."""
 
 
@@ -101,7 +101,7 @@ class Visitor:
 
     def says(self, text: str, **values: object) -> str:
         """Return how a text of the pages reads in the visitor's language."""
-        return (text if self.chinese is None else self.chinese.get(text, text)) % values
+        return (text if self.chinese is None else self.chinese.get(text) or text) % values
 
     def open(self, path: str) -> Response | None:
         """Open a page by its address."""
