@@ -11,6 +11,7 @@ from registry.database import PARTITION_LOCK
 from registry.models import (
     AskedNumber,
     IdempotencyKey,
+    InboundMessage,
     Lookup,
     OutboxItem,
     SpentBudget,
@@ -99,9 +100,12 @@ def purge(session: Session, retention: Retention, now: datetime) -> dict[str, in
 
 
 def _forget_texts(connection: Connection, kept_from: date) -> int:
-    """Forget what SMS said; that a subscriber was told, and when, is kept with its subject."""
-    old = OutboxItem.text.is_not(None) & (OutboxItem.recorded_at < _midnight(kept_from))
-    return connection.execute(update(OutboxItem).where(old).values(text=None)).rowcount
+    """Forget what SMS said, to subscribers and from them; what each led to, and when, is kept."""
+    forgotten = 0
+    for table in (OutboxItem, InboundMessage):
+        old = table.text.is_not(None) & (table.recorded_at < _midnight(kept_from))
+        forgotten += connection.execute(update(table).where(old).values(text=None)).rowcount
+    return forgotten
 
 
 def _midnight(day: date) -> datetime:

@@ -151,6 +151,8 @@ class InboundAction(StrEnum):
     REFUSAL_ASKED = "refusal_asked"
     REFUSED = "refused"
     ALREADY_REFUSED = "already_refused"
+    LIFT_ASKED = "lift_asked"
+    LIFTED = "lifted"
     UNSUBSCRIBED = "unsubscribed"
     AGREED = "agreed"
     DECLINED = "declined"
@@ -622,7 +624,7 @@ class OutboxItem(Base):
             postgresql_where=text("state IN ('waiting', 'sending')"),
         ),
         Index(
-            "ix_outbox_urgent", "try_at",
+            "ix_outbox_urgent", "notice", "try_at",
             sqlite_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
             postgresql_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
         ),

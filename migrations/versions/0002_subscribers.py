@@ -147,7 +147,7 @@ def upgrade() -> None:
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "action IN ('refusal_asked', 'refused', 'already_refused', 'unsubscribed', 'agreed', 'declined', 'withdrawn', 'too_late', 'ambiguous', 'nothing_open', 'help', 'ignored')",
+            "action IN ('refusal_asked', 'refused', 'already_refused', 'lift_asked', 'lifted', 'unsubscribed', 'agreed', 'declined', 'withdrawn', 'too_late', 'ambiguous', 'nothing_open', 'help', 'ignored')",
             name="action_known",
         ),
         sa.ForeignKeyConstraint(
@@ -338,7 +338,11 @@ def _widen_outbox() -> None:
         "ix_outbox_due", "outbox", ["state", "try_at"], sqlite_where=DUE, postgresql_where=DUE
     )
     op.create_index(
-        "ix_outbox_urgent", "outbox", ["try_at"], sqlite_where=URGENT, postgresql_where=URGENT
+        "ix_outbox_urgent",
+        "outbox",
+        ["notice", "try_at"],
+        sqlite_where=URGENT,
+        postgresql_where=URGENT,
     )
     op.create_index(
         "ix_outbox_kept", "outbox", ["recorded_at"], sqlite_where=KEPT, postgresql_where=KEPT

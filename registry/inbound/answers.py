@@ -1,0 +1,126 @@
+"""Answers to what the registry asked by SMS, whichever number they went to."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from registry import ledger
+from registry.inbound.case import Case, Effect
+from registry.inbound.keywords import Keyword
+from registry.inbound.questions import Question
+from registry.ledger import Scope
+from registry.ledger.refusals import standing
+from registry.models import Consent, ConsentRequest, InboundAction, RequestOutcome
+
+NOTHING_OPEN = Effect(InboundAction.NOTHING_OPEN, reply="nothing_open")
+
+
+def answer(case: Case, asked: Question) -> Effect:
+    """Carry out what was answered to one question."""
+    request = case.session.get(ConsentRequest, asked.subject_id)
+    agreed = case.said.keyword is Keyword.AGREE
+    if request is None:
+        return _confirm(case, asked) if agreed else _withdraw(case, asked)
+    if request.outcome is None and case.now < request.answer_by:
+        return _agree(case, asked) if agreed else _decline(case, asked)
+    if request.outcome in (None, RequestOutcome.LAPSED):
+        return Effect(InboundAction.TOO_LATE, request.id, "too_late", language=asked.language)
+    if request.outcome is RequestOutcome.AGREED and not agreed:
+        return _withdraw(case, asked)
+    return NOTHING_OPEN
+
+
+def _agree(case: Case, asked: Question) -> Effect:
+    ledger.agree(
+        case.session,
+        case.number,
+        asked.subject_id,
+        by=case.by,
+        policy=case.policy,
+        clock=case.clock,
+    )
+    return _done(InboundAction.AGREED, "agreed", asked)
+
+
+def _decline(case: Case, asked: Question) -> Effect:
+    ledger.decline(case.session, case.number, asked.subject_id, by=case.by, clock=case.clock)
+    return _done(InboundAction.DECLINED, "declined", asked)
+
+
+def _confirm(case: Case, asked: Question) -> Effect:
+    """Confirm what a sender asserted, where that still stands."""
+    rows = [row for row in _given(case, asked) if row.ended_at is None]
+    rows = [row for row in rows if case.now < row.valid_until]
+    for row in rows:
+        ledger.confirm(
+            case.session, case.number, row.id, by=case.by, policy=case.policy, clock=case.clock
+        )
+    return _done(InboundAction.AGREED, "agreed", asked) if rows else NOTHING_OPEN
+
+
+def _withdraw(case: Case, asked: Question) -> Effect:
+    """End what was asserted or agreed to, or what has taken its place since, and refuse it."""
+    given = _given(case, asked)
+    for row in given:
+        scope = Scope(row.channel, row.topic, row.sender_id)
+        in_force = _in_force(case, scope)
+        for consent in in_force:
+            ledger.withdraw_own(case.session, case.number, consent.id, by=case.by, clock=case.clock)
+        if not in_force and standing(case.session, case.number, scope) is None:
+            ledger.refuse(case.session, case.number, scope, by=case.by, clock=case.clock)
+    return _done(InboundAction.WITHDRAWN, "withdrawn", asked) if given else NOTHING_OPEN
+
+
+def _given(case: Case, asked: Question) -> list[Consent]:
+    """Return the consents of this tenure that a request or an assertion led to."""
+    request = case.session.get(ConsentRequest, asked.subject_id)
+    grant_id = request.grant_id if request else asked.subject_id
+    return list(
+        case.session.scalars(
+            select(Consent)
+            .where(
+                Consent.grant_id == grant_id,
+                Consent.number == case.number,
+                Consent.reassignment_id.is_(None),
+            )
+            .order_by(Consent.topic)
+        )
+    )
+
+
+def _in_force(case: Case, scope: Scope) -> Sequence[Consent]:
+    """Return what has not ended in this place: the consent that decides, and one that waits."""
+    return case.session.scalars(
+        select(Consent)
+        .where(
+            Consent.number == case.number,
+            Consent.sender_id == scope.sender_id,
+            Consent.channel == scope.channel,
+            Consent.topic == scope.topic,
+            Consent.ended_at.is_(None),
+            Consent.reassignment_id.is_(None),
+        )
+        .order_by(Consent.event_id)
+    ).all()
+
+
+def _done(action: InboundAction, reply: str, asked: Question) -> Effect:
+    return Effect(
+        action, asked.subject_id, reply, {"sender": asked.sender}, asked.code, asked.language
+    )
+
+
+def which_one(case: Case, waiting: list[Question]) -> Effect:
+    """Ask which of several questions the answer is to."""
+    word = "Y" if case.said.keyword is Keyword.AGREE else "N"
+    listed = [
+        {"word": word, "code": it.code, "sender": it.sender}
+        for it in waiting
+        if it.code is not None
+    ]
+    return Effect(
+        InboundAction.AMBIGUOUS,
+        reply="which_one" if listed else "nothing_open",
+        details={"list": listed},
+        language=waiting[0].language,
+    )

@@ -1,0 +1,167 @@
+"""What a subscriber may be answering: what the registry asked, and what it asked back.
+
+An answer is never older than its question: an SMS that was long under way agrees to nothing
+that it cannot have been meant for. And a question is answered by SMS only when it was put by
+SMS: one that a refusal covered was not, nor one that still waits for its hour.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy.orm import joinedload
+
+from registry.inbound.case import Case
+from registry.ledger import CLOCK_LEEWAY
+from registry.messenger.replies import CODES
+from registry.models import (
+    Consent,
+    ConsentRequest,
+    InboundAction,
+    InboundMessage,
+    Notice,
+    Organisation,
+    OutboxItem,
+    OutboxState,
+    RequestOutcome,
+)
+
+CONFIRM_WITHIN = timedelta(minutes=30)
+"""How long a second SMS may take to confirm what the first one asked for."""
+REMEMBERED = timedelta(days=1)
+"""How long a second SMS that comes too late is still taken for one, and is asked about again."""
+ASKED_BACK = (InboundAction.REFUSAL_ASKED, InboundAction.LIFT_ASKED)
+_WENT_OUT = (OutboxState.SENDING, OutboxState.SENT, OutboxState.UNCERTAIN)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that was put by SMS; its subject is a request, or a grant that was asserted."""
+
+    subject_id: UUID
+    sender: str
+    code: int | None
+    language: str
+
+
+def asked_back(case: Case) -> InboundMessage | None:
+    """Return the newest SMS of this subscriber that waits for a second one to confirm it."""
+    return case.session.scalar(
+        select(InboundMessage)
+        .where(
+            InboundMessage.number == case.number,
+            InboundMessage.action.in_(ASKED_BACK),
+            InboundMessage.answered_at.is_(None),
+            InboundMessage.recorded_at > case.now - REMEMBERED,
+            InboundMessage.received_at <= case.message.received_at,
+            true() if case.since is None else InboundMessage.recorded_at >= case.since,
+        )
+        .order_by(InboundMessage.recorded_at.desc(), InboundMessage.id.desc())
+        .limit(1)
+    )
+
+
+def in_time(case: Case, first: InboundMessage) -> bool:
+    """Tell whether this SMS came soon enough to confirm the first."""
+    return case.now < first.recorded_at + CONFIRM_WITHIN
+
+
+def open_requests(case: Case, sender_id: UUID | None = None) -> list[Question]:
+    """Return the requests, of one sender or of all, that wait for this subscriber's answer."""
+    waiting = (ConsentRequest.outcome.is_(None), ConsentRequest.answer_by > case.now)
+    return [
+        Question(request.id, request.sender.name, item.reply_code, item.language)
+        for item, request in case.session.execute(_requests(case, *waiting, *_from(sender_id)))
+    ]
+
+
+def missed_request(case: Case) -> bool:
+    """Tell whether a request went unanswered so lately that an answer may be meant for it."""
+    lately = case.now - timedelta(days=case.policy.requests.answer_days)
+    unanswered = (
+        ConsentRequest.outcome.is_(None) | (ConsentRequest.outcome == RequestOutcome.LAPSED),
+        ConsentRequest.answer_by <= case.now,
+        ConsentRequest.answer_by > lately,
+    )
+    return case.session.execute(_requests(case, *unanswered).limit(1)).first() is not None
+
+
+def _from(sender_id: UUID | None) -> Sequence[ColumnElement[bool]]:
+    return () if sender_id is None else (ConsentRequest.sender_id == sender_id,)
+
+
+def _requests(case: Case, *where: ColumnElement[bool]) -> Select[OutboxItem, ConsentRequest]:
+    return (
+        select(OutboxItem, ConsentRequest)
+        .join(ConsentRequest, ConsentRequest.id == OutboxItem.subject_id)
+        .options(joinedload(ConsentRequest.sender))
+        .where(*_put(case, Notice.CONSENT_REQUESTED), *where)
+        .order_by(ConsentRequest.event_id)
+    )
+
+
+def told_assertions(case: Case) -> list[Question]:
+    """Return the assertions that this subscriber was told of lately and has not put an end to."""
+    lately = case.now - timedelta(days=case.policy.requests.answer_days)
+    rows = case.session.execute(
+        select(OutboxItem, Consent)
+        .join(Consent, Consent.grant_id == OutboxItem.subject_id)
+        .options(joinedload(Consent.sender))
+        .where(
+            *_put(case, Notice.CONSENT_ASSERTED),
+            OutboxItem.recorded_at > lately,
+            Consent.number == case.number,
+            Consent.ended_at.is_(None),
+            Consent.reassignment_id.is_(None),
+            Consent.valid_until > case.now,
+        )
+        .order_by(Consent.event_id, Consent.topic)
+    )
+    found = {
+        item.id: Question(item.subject_id, consent.sender.name, item.reply_code, item.language)
+        for item, consent in rows
+    }
+    return list(found.values())
+
+
+def _put(case: Case, *notices: Notice) -> Sequence[ColumnElement[bool]]:
+    """Return what holds of a message that went out before this answer was written."""
+    return (
+        OutboxItem.number == case.number,
+        OutboxItem.notice.in_(notices) if notices else true(),
+        OutboxItem.state.in_(_WENT_OUT),
+        OutboxItem.claimed_at <= case.message.received_at + CLOCK_LEEWAY,
+        true() if case.since is None else OutboxItem.recorded_at >= case.since,
+    )
+
+
+def named(case: Case, code: int) -> Question | None:
+    """Return the question that an answer names by its code: the newest that went out before."""
+    if code not in CODES:
+        return None
+    item = case.session.scalar(
+        select(OutboxItem)
+        .where(OutboxItem.reply_code == code, *_put(case))
+        .order_by(OutboxItem.recorded_at.desc(), OutboxItem.id.desc())
+        .limit(1)
+    )
+    sender = None if item is None else _sender_of(case, item.subject_id)
+    if item is None or sender is None:
+        return None
+    return Question(item.subject_id, sender, code, item.language)
+
+
+def _sender_of(case: Case, subject_id: UUID) -> str | None:
+    """Return who asked with a request, or asserted a grant, of this number."""
+    about = select(Organisation.name).limit(1)
+    return case.session.scalar(
+        about.join(ConsentRequest, ConsentRequest.sender_id == Organisation.id).where(
+            ConsentRequest.id == subject_id, ConsentRequest.number == case.number
+        )
+    ) or case.session.scalar(
+        about.join(Consent, Consent.sender_id == Organisation.id).where(
+            Consent.grant_id == subject_id, Consent.number == case.number
+        )
+    )
