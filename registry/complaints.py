@@ -246,12 +246,17 @@ def _accused(session: Session, shown: str, at: datetime, policy: Policy) -> Orga
         return None
 
 
-def of(session: Session, number: SubscriberNumber, after: int | None = None) -> Sequence[Complaint]:
-    """Return a page of the complaints of a number's subscriber, the newest first.
+def of(
+    session: Session,
+    number: SubscriberNumber,
+    after: int | None = None,
+    limit: int | None = None,
+) -> Sequence[Complaint]:
+    """Return some complaints of a number's subscriber, the newest first.
 
     `after` is the event of the last complaint of the page before.
     """
-    return _page(session, _of(*_tenure(session, number)), after)
+    return _page(session, _of(*_tenure(session, number)), after, limit)
 
 
 def find(session: Session, number: SubscriberNumber, complaint_id: UUID) -> Complaint:
@@ -478,10 +483,12 @@ def _of(*where: ColumnElement[bool]) -> Select[Complaint]:
     return select(Complaint).options(joinedload(Complaint.sender)).where(*where)
 
 
-def _page(session: Session, query: Select[Complaint], after: int | None) -> Sequence[Complaint]:
+def _page(
+    session: Session, query: Select[Complaint], after: int | None, limit: int | None = None
+) -> Sequence[Complaint]:
     if after is not None:
         query = query.where(Complaint.event_id < after)
-    return session.scalars(query.order_by(Complaint.event_id.desc()).limit(PAGE)).all()
+    return session.scalars(query.order_by(Complaint.event_id.desc()).limit(limit or PAGE)).all()
 
 
 def _one(complaint: Complaint | None) -> Complaint:
