@@ -6,18 +6,19 @@ Everything is of today's tenure; a new subscriber sees nothing of the one before
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session, joinedload
 
 from registry.consent import (
     DECISIONS,
     Fact,
     Reason,
+    Topic,
     Wish,
     wish_facts,
 )
@@ -25,6 +26,7 @@ from registry.errors import Kind, RegistryError
 from registry.ledger import tenure_start
 from registry.models import (
     ANY,
+    AskedNumber,
     Base,
     Challenge,
     Complaint,
@@ -36,10 +38,13 @@ from registry.models import (
     Grant,
     InboundMessage,
     Lookup,
+    Notice,
+    OneTimeCode,
     Organisation,
     OutboxItem,
     OwnContactHours,
     PortalSession,
+    Reassignment,
     Refusal,
     Violation,
 )
@@ -73,11 +78,22 @@ _OVER = {Standing.EXPIRED, Standing.WITHDRAWN, Standing.SUPERSEDED, Standing.VOI
 
 @dataclass(frozen=True)
 class OwnConsent:
-    """A consent with what it is worth, and the dispute about it if there is one."""
+    """A consent with what it is worth, the newest refusal that covers it, and its dispute."""
 
     row: Consent
     standing: Standing
+    refusal: Refusal | None
     challenge: Challenge | None
+
+    @property
+    def in_dispute(self) -> bool:
+        """Whether the subscriber said never to have agreed, and the sender must still answer."""
+        return self.challenge is not None and self.challenge.outcome is None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing about it can change any more."""
+        return self.standing.over and not self.in_dispute
 
 
 @dataclass(frozen=True)
@@ -141,12 +157,36 @@ def own_hours(session: Session, number: SubscriberNumber) -> OwnContactHours | N
 
 
 def consents(session: Session, number: SubscriberNumber, now: datetime) -> list[OwnConsent]:
-    """Return all consents of this tenure, those in force first, then the newest."""
-    rows = session.scalars(_consents(number)).all()
-    standing_refusals = refusals(session, number)
-    challenges = {row.grant_id: row for row in session.scalars(_challenges(number))}
-    found = [_own(row, standing_refusals, challenges.get(row.grant_id), now) for row in rows]
+    """Return the consents that have not ended or are in dispute, the newest first.
+
+    Those whose date has passed come last.
+    """
+    query = _consents(number).where(or_(Consent.ended_at.is_(None), _disputed(number)))
+    found = _own(session, number, session.scalars(query).all(), now)
     return sorted(found, key=lambda own: own.standing.over)
+
+
+def ended_consents(
+    session: Session,
+    number: SubscriberNumber,
+    now: datetime,
+    before: UUID | None = None,
+    limit: int = PAGE,
+) -> list[OwnConsent]:
+    """Return some of the consents that have ended, the newest first.
+
+    `before` is the last one of the page before; another's is `NOT_FOUND`.
+    """
+    query = _consents(number).where(Consent.ended_at.is_not(None), ~_disputed(number)).limit(limit)
+    if before is not None:
+        last = consent(session, number, before, now).row
+        query = query.where(
+            or_(
+                Consent.event_id < last.event_id,
+                and_(Consent.event_id == last.event_id, Consent.id > last.id),
+            )
+        )
+    return _own(session, number, session.scalars(query).all(), now)
 
 
 def consent(
@@ -156,8 +196,18 @@ def consent(
     row = session.scalar(_consents(number).where(Consent.id == consent_id))
     if row is None:
         raise RegistryError(Kind.NOT_FOUND, "there is no such consent")
-    challenge = session.scalar(_challenges(number).where(Challenge.grant_id == row.grant_id))
-    return _own(row, refusals(session, number), challenge, now)
+    return _own(session, number, [row], now)[0]
+
+
+def granted(
+    session: Session, number: SubscriberNumber, grants: Iterable[UUID], now: datetime
+) -> dict[UUID, list[OwnConsent]]:
+    """Return the consents of some grants, which are one for each of a grant's topics."""
+    found: dict[UUID, list[OwnConsent]] = {grant: [] for grant in grants}
+    rows = session.scalars(_consents(number).where(Consent.grant_id.in_(found))).all()
+    for own in _own(session, number, rows, now):
+        found[own.row.grant_id].append(own)
+    return found
 
 
 def _consents(number: SubscriberNumber) -> Select[Consent]:
@@ -165,7 +215,7 @@ def _consents(number: SubscriberNumber) -> Select[Consent]:
         select(Consent)
         .options(joinedload(Consent.sender), joinedload(Consent.grant).joinedload(Grant.evidence))
         .where(Consent.number == number, Consent.reassignment_id.is_(None))
-        .order_by(Consent.event_id.desc(), Consent.topic)
+        .order_by(Consent.event_id.desc(), Consent.id)
     )
 
 
@@ -173,10 +223,32 @@ def _challenges(number: SubscriberNumber) -> Select[Challenge]:
     return select(Challenge).where(Challenge.number == number)
 
 
+def _disputed(number: SubscriberNumber) -> ColumnElement[bool]:
+    """Select consents of which the sender must still prove that they were given."""
+    unanswered = _challenges(number).where(Challenge.outcome.is_(None))
+    return Consent.grant_id.in_(unanswered.with_only_columns(Challenge.grant_id))
+
+
 def _own(
-    row: Consent, standing_refusals: Iterable[Refusal], challenge: Challenge | None, now: datetime
+    session: Session, number: SubscriberNumber, rows: Sequence[Consent], now: datetime
+) -> list[OwnConsent]:
+    said_no = refusals(session, number) if rows else ()
+    challenges = {row.grant_id: row for row in session.scalars(_challenges(number))}
+    return [_weighed(row, said_no, challenges.get(row.grant_id), now) for row in rows]
+
+
+def _weighed(
+    row: Consent, said_no: Iterable[Refusal], challenge: Challenge | None, now: datetime
 ) -> OwnConsent:
-    return OwnConsent(row, _standing(row, standing_refusals, challenge, now), challenge)
+    covering = [
+        refusal
+        for refusal in said_no
+        if refusal.channel in (row.channel, ANY)
+        and refusal.topic in (row.topic, ANY)
+        and refusal.sender_id in (row.sender_id, None)
+    ]
+    refusal = max(covering, key=lambda one: one.event_id, default=None)
+    return OwnConsent(row, _standing(row, refusal, challenge, now), refusal, challenge)
 
 
 _SENDER_SIDE = (
@@ -192,7 +264,7 @@ _BY_REASON = {
 
 
 def _standing(
-    row: Consent, standing_refusals: Iterable[Refusal], challenge: Challenge | None, now: datetime
+    row: Consent, refusal: Refusal | None, challenge: Challenge | None, now: datetime
 ) -> Standing:
     """Ask the rule what a consent is worth, everything on the sender's side being in order."""
     if row.end_reason is not None:
@@ -201,42 +273,88 @@ def _standing(
         return Standing.EXPIRED
     if challenge is not None and challenge.outcome is None:
         return Standing.CHALLENGED
-    covering = [
-        refusal.event_id
-        for refusal in standing_refusals
-        if refusal.channel in (row.channel, ANY)
-        and refusal.topic in (row.topic, ANY)
-        and refusal.sender_id in (row.sender_id, None)
-    ]
     wish = Wish(
         event=row.event_id,
         basis=row.grant.basis,
         effective_from=row.effective_from,
         valid_until=row.valid_until,
-        refused_event=max(covering, default=None),
+        refused_event=refusal.event_id if refusal else None,
     )
     return _BY_REASON[DECISIONS[(_SENDER_SIDE | wish_facts(wish, now)).value]]
 
 
-def requests(session: Session, number: SubscriberNumber) -> Sequence[ConsentRequest]:
-    """Return senders' requests of this tenure, the newest first."""
-    return session.scalars(
-        _of(ConsentRequest, number, tenure_start(session, number))
-        .options(joinedload(ConsentRequest.sender))
-        .order_by(ConsentRequest.event_id.desc())
-    ).all()
+@dataclass(frozen=True)
+class OwnRequest:
+    """A sender's request, whether it can still be answered, and what agreeing to it led to."""
+
+    row: ConsentRequest
+    open: bool
+    consents: Sequence[OwnConsent]
+
+    @property
+    def topics(self) -> list[Topic]:
+        """What it is about."""
+        return [Topic(word) for word in self.row.topics.split()]
+
+    @property
+    def in_force(self) -> bool:
+        """Whether something that was agreed to is in force today."""
+        return any(own.standing is Standing.IN_FORCE for own in self.consents)
 
 
-def request(session: Session, number: SubscriberNumber, request_id: UUID) -> ConsentRequest:
+def open_requests(session: Session, number: SubscriberNumber, now: datetime) -> list[OwnRequest]:
+    """Return the requests that wait for an answer; the one that must have it first is first."""
+    query = _open_requests(number, tenure_start(session, number), now)
+    return _own_requests(session, query.order_by(ConsentRequest.answer_by), number, now)
+
+
+def closed_requests(
+    session: Session,
+    number: SubscriberNumber,
+    now: datetime,
+    before: UUID | None = None,
+    limit: int = PAGE,
+) -> list[OwnRequest]:
+    """Return some of the requests that were answered or were too late to be, the newest first.
+
+    `before` is the last one of the page before; another's is `NOT_FOUND`.
+    """
+    closed = or_(ConsentRequest.outcome.is_not(None), ConsentRequest.answer_by <= now)
+    query = _of(ConsentRequest, number, tenure_start(session, number), closed)
+    if before is not None:
+        last = request(session, number, before, now).row
+        query = query.where(ConsentRequest.event_id < last.event_id)
+    query = query.order_by(ConsentRequest.event_id.desc()).limit(limit)
+    return _own_requests(session, query, number, now)
+
+
+def request(
+    session: Session, number: SubscriberNumber, request_id: UUID, now: datetime
+) -> OwnRequest:
     """Return one request to the number; another's is `NOT_FOUND`."""
-    row = session.scalar(
-        _of(
-            ConsentRequest, number, tenure_start(session, number), ConsentRequest.id == request_id
-        ).options(joinedload(ConsentRequest.sender))
+    query = _of(
+        ConsentRequest, number, tenure_start(session, number), ConsentRequest.id == request_id
     )
-    if row is None:
+    found = _own_requests(session, query, number, now)
+    if not found:
         raise RegistryError(Kind.NOT_FOUND, "there is no such request")
-    return row
+    return found[0]
+
+
+def _own_requests(
+    session: Session, query: Select[ConsentRequest], number: SubscriberNumber, now: datetime
+) -> list[OwnRequest]:
+    rows = session.scalars(query.options(joinedload(ConsentRequest.sender))).all()
+    grants = [row.grant_id for row in rows if row.grant_id is not None]
+    given = granted(session, number, grants, now) if grants else {}
+    return [
+        OwnRequest(
+            row,
+            open=row.outcome is None and now < row.answer_by,
+            consents=given[row.grant_id] if row.grant_id else (),
+        )
+        for row in rows
+    ]
 
 
 def _open_requests(
@@ -264,14 +382,16 @@ Place = tuple[datetime, UUID, int]
 """Where a page of lookups ended."""
 
 
-def lookups(session: Session, number: SubscriberNumber, after: Place | None = None) -> list[Asked]:
-    """Return a page of who asked about the number, the newest first."""
+def lookups(
+    session: Session, number: SubscriberNumber, after: Place | None = None, limit: int = PAGE
+) -> list[Asked]:
+    """Return some of who asked about the number, the newest first."""
     since = tenure_start(session, number)
     query = (
         select(Lookup)
         .where(Lookup.number == number, true() if since is None else Lookup.decided_at >= since)
         .order_by(Lookup.decided_at.desc(), Lookup.id.desc(), Lookup.item.desc())
-        .limit(PAGE)
+        .limit(limit)
     )
     if after is not None:
         query = query.where(tuple_(Lookup.decided_at, Lookup.id, Lookup.item) < tuple_(*after))
@@ -282,7 +402,7 @@ def lookups(session: Session, number: SubscriberNumber, after: Place | None = No
 
 @dataclass(frozen=True)
 class Happened:
-    """One event of the number's log, with who acted."""
+    """One event of the number's log, with who acted, and the family link that it names."""
 
     event_id: int
     position: int | None
@@ -290,14 +410,14 @@ class Happened:
     at: datetime
     data: Mapping[str, Any]
     organisation: str | None
-    carer: SubscriberNumber | None
+    family: FamilyLink | None
     sender: str | None
 
 
 def history(
-    session: Session, number: SubscriberNumber, before: int | None = None
+    session: Session, number: SubscriberNumber, before: int | None = None, limit: int = PAGE
 ) -> list[Happened]:
-    """Return a page of everything that was recorded on the number, the newest first."""
+    """Return some of everything that was recorded on the number, the newest first."""
     since = tenure_start(session, number)
     query = (
         select(Event)
@@ -308,14 +428,48 @@ def history(
             true() if before is None else Event.id < before,
         )
         .order_by(Event.id.desc())
-        .limit(PAGE)
+        .limit(limit)
     )
-    rows = [(row, json.loads(row.payload)) for row in session.scalars(query)]
+    return _happened(session, session.scalars(query))
+
+
+_OF_A_CONSENT = (
+    "consent_granted", "consent_withdrawn", "consent_challenged", "challenge_answered",
+    "consent_voided", "reassignment_cancelled",
+)  # fmt: skip
+
+
+def consent_history(session: Session, own: OwnConsent) -> list[Happened]:
+    """Return what was recorded on one consent, the oldest first.
+
+    Every start and end of a row has the time of its event, which keeps the search small.
+    """
+    row, disputed = own.row, own.challenge
+    times = {row.recorded_at, row.end_recorded_at}
+    if disputed is not None:
+        times |= {disputed.recorded_at, disputed.closed_at}
+    query = (
+        select(Event)
+        .join(EventOpening, EventOpening.event_id == Event.id)
+        .where(
+            EventOpening.number == row.number,
+            Event.recorded_at.in_(times - {None}),
+            Event.kind.in_(_OF_A_CONSENT),
+        )
+        .order_by(Event.id)
+    )
+    ids = (str(row.id).encode(), str(row.grant_id).encode())
+    events = session.scalars(query)
+    return _happened(session, [each for each in events if any(one in each.payload for one in ids)])
+
+
+def _happened(session: Session, events: Iterable[Event]) -> list[Happened]:
+    rows = [(row, json.loads(row.payload)) for row in events]
     said = [data for _, data in rows]
     names = _names(session, (_id(data.get(one)) for data in said for one in ("actor", "sender")))
     links = {_id(data.get("family_link")) for data in said} - {None}
-    carers: dict[UUID | None, SubscriberNumber] = {
-        link.id: link.carer
+    families: dict[UUID | None, FamilyLink] = {
+        link.id: link
         for link in session.scalars(select(FamilyLink).where(FamilyLink.id.in_(links)))
     }
     return [
@@ -326,7 +480,7 @@ def history(
             at=row.recorded_at,
             data=data,
             organisation=names.get(_id(data.get("actor"))),
-            carer=carers.get(_id(data.get("family_link"))),
+            family=families.get(_id(data.get("family_link"))),
             sender=names.get(_id(data.get("sender"))),
         )
         for row, data in rows
@@ -347,13 +501,11 @@ def _names(session: Session, ids: Iterable[UUID | None]) -> dict[UUID | None, st
 
 def senders_known(session: Session, number: SubscriberNumber) -> list[Organisation]:
     """Return the senders that a subscriber has to do with: those of consents and requests."""
-    about = (
-        select(Consent.sender_id).where(
-            Consent.number == number, Consent.reassignment_id.is_(None)
-        ),
-        select(ConsentRequest.sender_id).where(ConsentRequest.number == number),
-        select(Lookup.sender_id).where(Lookup.number == number, Lookup.sender_id.is_not(None)),
-    )
+    since = tenure_start(session, number)
+    about = [
+        _own_rows(table, number, since).with_only_columns(table.sender_id).order_by(None)
+        for table in (Consent, ConsentRequest, Lookup)
+    ]
     ids = about[0].union(*about[1:])
     return list(
         session.scalars(
@@ -373,14 +525,18 @@ _OWN_TABLES: tuple[tuple[str, type[Any]], ...] = (
     ("lookups", Lookup),
     ("messages_sent", OutboxItem),
     ("messages_received", InboundMessage),
+    ("codes", OneTimeCode),
     ("sessions", PortalSession),
+    ("asked_numbers", AskedNumber),
+    ("reassignments", Reassignment),
 )
 
 
 def everything(session: Session, number: SubscriberNumber, now: datetime) -> dict[str, Any]:
     """Return all that the registry holds on a number in this tenure, ready to be written as JSON.
 
-    Digests and secrets are left out: they say nothing about anybody.
+    Digests and secrets are left out: they say nothing about anybody. So is what an SMS with a
+    code said, which only a demo keeps.
     """
     since = tenure_start(session, number)
     found: dict[str, Any] = {
@@ -390,6 +546,9 @@ def everything(session: Session, number: SubscriberNumber, now: datetime) -> dic
     }
     for name, table in _OWN_TABLES:
         found[name] = [_plain(row) for row in session.scalars(_own_rows(table, number, since))]
+    for message in found["messages_sent"]:
+        if message["notice"] == Notice.CODE:
+            message["text"] = None
     grants = {consent["grant_id"] for consent in found["consents"]}
     found["grants"] = [
         {**_plain(row), "evidence": _plain(row.evidence)}
@@ -425,15 +584,17 @@ def everything(session: Session, number: SubscriberNumber, now: datetime) -> dic
 
 def _own_rows(table: type[Any], number: SubscriberNumber, since: datetime | None) -> Select[Any]:
     """Select a table's rows of a number and of today's tenure."""
+    rows = select(table).where(table.number == number)
     if hasattr(table, "reassignment_id"):
-        return select(table).where(table.number == number, table.reassignment_id.is_(None))
+        return rows.where(table.reassignment_id.is_(None)).order_by(table.recorded_at)
+    if table is AskedNumber:
+        return rows.where(true() if since is None else table.day > since.date())
     recorded_at = table.decided_at if table is Lookup else table.recorded_at
-    return select(table).where(
-        table.number == number, true() if since is None else recorded_at >= since
-    )
+    return rows.where(true() if since is None else recorded_at >= since).order_by(recorded_at)
 
 
 _HIDDEN = {"details"}
+"""What a message needs besides its subject, such as the code that it brings."""
 
 
 def _plain(row: Base) -> dict[str, Any]:
@@ -447,7 +608,7 @@ def _plain(row: Base) -> dict[str, Any]:
 
 
 def _json(value: object) -> object:
-    if isinstance(value, datetime | time):
+    if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)

@@ -69,8 +69,14 @@ class Browser:
     @property
     def shown(self) -> str:
         """What a person reads: the page's text without its marks."""
-        text = re.sub(r"(?s)<(script|style|svg|title)\b.*?</\1>", " ", self.page.text)
-        return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", text))).strip()
+        return _plain(self.page.text)
+
+    @property
+    def cards(self) -> list[str]:
+        """What a person reads on each card of the page."""
+        return list(
+            map(_plain, re.findall(r'(?s)<section class="card.*?</section>', self.page.text))
+        )
 
     @property
     def actions(self) -> list[str]:
@@ -86,6 +92,12 @@ class Browser:
         self.post("/sign-in/code", {"code": sent_code(self.registry, wanted)})
         assert self.page.status_code == 200, self.shown
         return self
+
+
+def _plain(html: str) -> str:
+    text = re.sub(r"(?s)<(script|style|svg|title)\b.*?</\1>", " ", html)
+    text = re.sub(r"</?(bdi|strong|time)\b[^>]*>", "", text)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", text))).strip()
 
 
 def sent_code(registry: Registry, number: SubscriberNumber) -> str:

@@ -187,7 +187,7 @@ def test_history_says_who_acted(registry: Registry, world: World) -> None:
     )
     with registry.database.snapshot() as session:
         found = subscribers.history(session, make_number())
-    assert [(one.kind, one.organisation, one.carer) for one in found] == [
+    assert [(one.kind, one.organisation, one.family) for one in found] == [
         ("refusal_recorded", None, None),
         ("refusal_recorded", "carrier 3", None),
         ("consent_granted", "sender 1", None),

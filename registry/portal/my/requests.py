@@ -1,0 +1,87 @@
+"""Requests: senders that ask whether they may make contact; no answer is a no."""
+
+from uuid import UUID
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from sqlalchemy.orm import Session
+from werkzeug.wrappers.response import Response as AnyResponse
+
+from registry import ledger, subscribers
+from registry.errors import Kind, RegistryError
+from registry.portal.visitors import visitor
+from registry.runtime import Registry
+from registry.subscribers import PAGE, OwnRequest
+
+Page = str | tuple[str, int] | AnyResponse
+
+
+def add(my: Blueprint, registry: Registry) -> None:
+    """Add the pages to the blueprint of a number."""
+
+    @my.get("/requests")
+    def requests() -> Page:
+        """Show the requests that wait, and below them those that are closed."""
+        before = request.args.get("before", type=UUID)
+        with registry.database.snapshot() as storage:
+            number, now = visitor().number, registry.clock()
+            closed = subscribers.closed_requests(storage, number, now, before, limit=PAGE + 1)
+            return render_template(
+                "my/requests.html",
+                requests=[] if before else subscribers.open_requests(storage, number, now),
+                closed=closed[:PAGE],
+                older=closed[PAGE - 1].row.id if len(closed) > PAGE else None,
+                before=before,
+                policy=registry.policy.requests,
+                now=now,
+            )
+
+    @my.get("/requests/<uuid:request_id>", endpoint="request")
+    def one(request_id: UUID) -> Page:
+        """Show one request, or what became of it."""
+        with registry.database.snapshot() as storage:
+            own = _find(registry, storage, request_id)
+            return render_template(
+                "my/request.html", own=own, policy=registry.policy.requests, now=registry.clock()
+            )
+
+    @my.post("/requests/<uuid:request_id>/agree")
+    def agree(request_id: UUID) -> Page:
+        """Agree to a request on its terms; said twice it is the same."""
+        number, by = visitor().number, visitor().by
+        with registry.database.write() as storage:
+            ledger.agree(
+                storage, number, request_id, by=by, policy=registry.policy, clock=registry.clock
+            )
+            own = _find(registry, storage, request_id)
+            if not own.in_force:
+                raise RegistryError(Kind.CONFLICT, "what was agreed to has ended since")
+            return _answered(registry, own, gettext("You agreed. You can withdraw at any time."))
+
+    @my.post("/requests/<uuid:request_id>/decline")
+    def decline(request_id: UUID) -> Page:
+        """Decline a request; said twice it is the same."""
+        with registry.database.write() as storage:
+            ledger.decline(
+                storage, visitor().number, request_id, by=visitor().by, clock=registry.clock
+            )
+            own = _find(registry, storage, request_id)
+            return _answered(registry, own, gettext("You declined. The answer stays no."))
+
+
+def _find(registry: Registry, storage: Session, request_id: UUID) -> OwnRequest:
+    return subscribers.request(storage, visitor().number, request_id, registry.clock())
+
+
+def _answered(registry: Registry, own: OwnRequest, said: str) -> Page:
+    """Exchange the card of a request for what it has become, or show that on its page."""
+    if "HX-Request" in request.headers:
+        return render_template(
+            "my/request_card.html",
+            own=own,
+            policy=registry.policy.requests,
+            now=registry.clock(),
+            said=said,
+        )
+    flash(said, "ok")
+    return redirect(url_for(".request", request_id=own.row.id))
