@@ -29,6 +29,9 @@ from registry.policy import Policy
 MOST_MEMBERS = 8
 PATIENCE = timedelta(days=1)
 """How long somebody who was asked may take; longer than any code lives."""
+OWN_NUMBER = "this is your own number"
+LOOKED_AFTER = "this number is looked after already"
+TOO_MANY = f"one looks after {MOST_MEMBERS} numbers at most"
 
 _LATER_TENURE = exists().where(
     or_(Reassignment.number == FamilyLink.carer, Reassignment.number == FamilyLink.member),
@@ -55,16 +58,16 @@ def ask(
     whatever `codes.issue` raises.
     """
     if carer == member:
-        raise RegistryError(Kind.CONFLICT, "this is your own number")
+        raise RegistryError(Kind.CONFLICT, OWN_NUMBER)
     lock_numbers(session, [carer, member])
     now = clock()
     _lapse(session, carer, now)
     link = _of_pair(session, carer, member)
     if link is not None and link.agreed_at is not None:
-        raise RegistryError(Kind.CONFLICT, "this number is looked after already")
+        raise RegistryError(Kind.CONFLICT, LOOKED_AFTER)
     if link is None:
         if _count(session, carer) >= MOST_MEMBERS:
-            raise RegistryError(Kind.CONFLICT, f"one looks after {MOST_MEMBERS} numbers at most")
+            raise RegistryError(Kind.CONFLICT, TOO_MANY)
         link = FamilyLink(id=uuid7(), carer=carer, member=member, recorded_at=now)
         session.add(link)
     link.label = label
@@ -181,6 +184,32 @@ def carers(session: Session, member: SubscriberNumber) -> Sequence[FamilyLink]:
     """Return who looks after a subscriber's number."""
     query = select(FamilyLink).where(FamilyLink.member == member, *_STANDING)
     return session.scalars(query.order_by(FamilyLink.id)).all()
+
+
+def waiting(session: Session, carer: SubscriberNumber, now: datetime) -> Sequence[FamilyLink]:
+    """Return whom a subscriber has asked and who may still agree."""
+    query = select(FamilyLink).where(
+        FamilyLink.carer == carer,
+        FamilyLink.agreed_at.is_(None),
+        FamilyLink.ended_at.is_(None),
+        FamilyLink.recorded_at > now - PATIENCE,
+        ~_LATER_TENURE,
+    )
+    return session.scalars(query.order_by(FamilyLink.id)).all()
+
+
+def last_code(session: Session, link: FamilyLink) -> OneTimeCode | None:
+    """Return the code that was last sent for a link."""
+    return session.scalar(
+        select(OneTimeCode)
+        .where(
+            OneTimeCode.number == link.member,
+            OneTimeCode.purpose == CodePurpose.FAMILY,
+            OneTimeCode.subject_id == link.id,
+        )
+        .order_by(OneTimeCode.recorded_at.desc(), OneTimeCode.id.desc())
+        .limit(1)
+    )
 
 
 def asked(session: Session, carer: SubscriberNumber, link_id: UUID) -> FamilyLink:

@@ -82,7 +82,13 @@ def weekday(value: date) -> Markup:
 
 def moment(value: datetime) -> Markup:
     """Show a point in time in the reader's zone."""
-    return _time(value, format_datetime(value, _MOMENTS[language()]))
+    return _time(value, written_moment(value))
+
+
+def written_moment(value: datetime) -> str:
+    """Return a point in time as `moment` shows it, to be put into a sentence."""
+    written: str = format_datetime(value, _MOMENTS[language()])
+    return written
 
 
 def _time(value: date, shown: str) -> Markup:
