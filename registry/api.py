@@ -1,6 +1,25 @@
 """API v1: importing the route modules adds their routes to it."""
 
-from registry.routes import consents, lookups, organisations, wishes
+from registry.routes import (
+    challenges,
+    complaints,
+    consents,
+    lookups,
+    organisations,
+    requests,
+    violations,
+    wishes,
+)
 from registry.routes.blueprint import v1
 
-__all__ = ["consents", "lookups", "organisations", "v1", "wishes"]
+__all__ = [
+    "challenges",
+    "complaints",
+    "consents",
+    "lookups",
+    "organisations",
+    "requests",
+    "v1",
+    "violations",
+    "wishes",
+]

@@ -415,3 +415,27 @@ def consent_body(number: object = "13800000000", **claim: Any) -> dict[str, Any]
         "evidence": {"method": "web_form", "notice_text": "I agree to ten messages a day."},
         **claim,
     }
+
+
+def request_body(number: object = "13800000000", **terms: Any) -> dict[str, Any]:
+    return {
+        "number": number,
+        "channel": "sms",
+        "topics": ["retail"],
+        "cap": {"count": 10, "period": "day"},
+        "valid_for_days": 90,
+        "notice_text": "May we send you up to ten offers a day?",
+        **terms,
+    }
+
+
+def complaint_body(number: object = "13800000000", **parts: Any) -> dict[str, Any]:
+    return {
+        "number": number,
+        "channel": "sms",
+        "from": SMS_PORT,
+        "topic": "retail",
+        "contacted_at": START.isoformat(),
+        "text": "They never asked me.",
+        **parts,
+    }

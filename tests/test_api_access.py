@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,12 +13,26 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from registry import ledger
 from registry.access import SCOPES
+from registry.consent import Topic
 from registry.errors import Kind
 from registry.models import ApiKey, SpentBudget
 from registry.runtime import Registry
 from registry.schemas.problems import problem_type
-from tests.factories import OTHER_PORT, START, Client, Clock, World, consent_body, count_rows, dump
+from tests.factories import (
+    OTHER_PORT,
+    START,
+    Client,
+    Clock,
+    World,
+    complaint_body,
+    consent_body,
+    count_rows,
+    dump,
+    make_number,
+    request_body,
+)
 
 
 def is_problem(answer: Any, status: int, kind: Kind) -> bool:
@@ -198,6 +213,12 @@ def test_suspended_carrier_changes_nothing(
     [
         ("other_sender", "GET", "/v1/consents/{consent}"),
         ("other_sender", "POST", "/v1/consents/{consent}/withdraw"),
+        ("other_sender", "GET", "/v1/consent-requests/{request}"),
+        ("other_sender", "GET", "/v1/challenges/{challenge}"),
+        ("other_sender", "POST", "/v1/challenges/{challenge}/evidence"),
+        ("other_sender", "GET", "/v1/complaints/{complaint}"),
+        ("other_sender", "POST", "/v1/complaints/{complaint}/answer"),
+        ("other_carrier", "GET", "/v1/complaints/{complaint}"),
         ("other_carrier", "POST", "/v1/refusals/{refusal}/lift"),
         ("other_carrier", "POST", "/v1/reassignments/{reassignment}/cancel"),
         ("operator", "DELETE", "/v1/organisations/{other}/keys/{key}"),
@@ -208,16 +229,22 @@ def test_another_organisations_id_is_as_good_as_none(
     client: Client, world: World, who: str, method: str, path: str
 ) -> None:
     [consent] = world.grant()
+    complaint = client.post("/v1/complaints", complaint_body(), who="carrier").json["id"]
+    client.post(f"/v1/complaints/{complaint}/forward", {}, who="operator")
     ids = {
         "consent": consent.id,
+        "request": world.ask(make_number(1)).id,
+        "challenge": world.own(ledger.challenge, consent.id).id,
+        "complaint": complaint,
         "refusal": world.refuse().id,
         "reassignment": world.reassign().id,
         "key": UUID(world.keys["sender"].partition(".")[0]),
         "other": world.other_sender.id,
     }
     before = count_rows(world.registry)
-    foreign = client.call(method, path.format(**ids), {}, who=who)
-    unknown = client.call(method, path.format(**{name: uuid4() for name in ids}), {}, who=who)
+    body = {"text": "Mine."} if path.endswith(("/evidence", "/answer")) else {}
+    foreign = client.call(method, path.format(**ids), body, who=who)
+    unknown = client.call(method, path.format(**dict.fromkeys(ids, uuid4())), body, who=who)
     assert is_problem(foreign, 404, Kind.NOT_FOUND)
     assert foreign.json == unknown.json
     assert count_rows(world.registry) == before
@@ -269,6 +296,8 @@ def test_too_many_requests_without_a_key_are_turned_away(
     assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 429)
 
 
+TOPICS = cycle(Topic)
+"""So that requests differ: the same one is not put twice."""
 ASK: dict[str, tuple[str, str, Callable[[Client, str], Any]]] = {
     "single": ("sender", "lookup", lambda client, number: client.lookup(number)),
     "batch": ("sender", "lookup", lambda client, number: client.batch([number, "nonsense"])),
@@ -278,6 +307,15 @@ ASK: dict[str, tuple[str, str, Callable[[Client, str], Any]]] = {
         lambda client, number: client.lookup(number, who="carrier", contact=True),
     ),
     "assertion": ("sender", "assertion", lambda client, number: client.consent(number)),
+    "request": (
+        "sender",
+        "assertion",
+        lambda client, number: client.post(
+            "/v1/consent-requests",
+            request_body(number, topics=[next(TOPICS)], notice_text=uuid4().hex),
+            who="sender",
+        ),
+    ),
 }
 
 

@@ -5,22 +5,25 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from registry import idempotency
+from registry import idempotency, ledger
 from registry.errors import Kind
 from registry.models import Grant, IdempotencyKey
 from registry.runtime import Registry
 from registry.schemas.problems import problem_type
 from tests.factories import (
+    SMS_PORT,
     START,
     Client,
     Clock,
     World,
+    complaint_body,
     consent_body,
     count_rows,
     dump,
     lookup_body,
     make_number,
     make_uscc,
+    request_body,
 )
 
 SENDER = "organisations/{sender}"
@@ -28,6 +31,12 @@ WRITES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("carrier", "lookups", lookup_body(contact=True)),
     ("sender", "consents", consent_body()),
     ("sender", "consents/{consent}/withdraw", {"reason": "by letter"}),
+    ("sender", "consent-requests", request_body()),
+    ("sender", "challenges/{challenge}/evidence", {"text": "Signed in our shop."}),
+    ("sender", "complaints/{forwarded}/answer", {"text": "A customer."}),
+    ("carrier", "complaints", complaint_body()),
+    ("operator", "complaints/{complaint}/forward", {}),
+    ("operator", "complaints/{nobodys}/close", {"outcome": "unfounded"}),
     ("carrier", "refusals", {"number": "13800000000", "via": "hotline"}),
     ("carrier", "refusals/{refusal}/lift", None),
     ("carrier", "reassignments", {"number": "13800000000", "reassigned_at": START.isoformat()}),
@@ -54,6 +63,17 @@ def test_write_gives_its_first_answer_when_it_is_repeated(
     client: Client, world: World, clock: Clock, who: str, route: str, body: object
 ) -> None:
     [consent] = world.grant(make_number(1))
+    [disputed] = world.grant(make_number(4))
+    challenge = world.own(ledger.challenge, disputed.id, number=make_number(4))
+    complaint, forwarded, nobodys = (
+        client.post("/v1/complaints", complaint_body(number, **{"from": shown}), who="carrier").json
+        for number, shown in (
+            ("13800000005", SMS_PORT),
+            ("13800000006", SMS_PORT),
+            ("13800000007", None),
+        )
+    )
+    client.post(f"/v1/complaints/{forwarded['id']}/forward", {}, who="operator")
     refusal, reassignment = world.refuse(make_number(2)), world.reassign(make_number(3))
     suspended = world.other_sender.id
     client.post(f"/v1/organisations/{suspended}/suspend", {"reason": "First."}, who="operator")
@@ -61,6 +81,10 @@ def test_write_gives_its_first_answer_when_it_is_repeated(
         sender=world.sender.id,
         suspended=suspended,
         consent=consent.id,
+        challenge=challenge.id,
+        complaint=complaint["id"],
+        forwarded=forwarded["id"],
+        nobodys=nobodys["id"],
         refusal=refusal.id,
         reassignment=reassignment.id,
     )

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from registry import ledger
 from registry.errors import Kind
 from registry.runtime import Registry
 from registry.schemas.problems import problem_type
@@ -29,6 +30,7 @@ from tests.factories import (
     Client,
     Clock,
     World,
+    complaint_body,
     make_number,
     make_uscc,
 )
@@ -121,6 +123,11 @@ RIGHT: dict[str, Any] = {
     "contact": False,
     "number": "13800000000",
     "granted_at": START.isoformat(),
+    "contacted_at": START.isoformat(),
+    "evidence": {"method": "web_form", "notice_text": "I agree."},
+    "notice_text": "May we?",
+    "text": "Never asked.",
+    "uri": None,
     "valid_until": "2027-01-01T00:00:00Z",
     "reassigned_at": START.isoformat(),
     "sender": None,
@@ -155,6 +162,23 @@ def hold(case: Any) -> Any:
     return case
 
 
+def make_complaints(client: Client) -> dict[str, str]:
+    """Have complaints made that each step can be taken with, and one that anybody may see."""
+    paths = [f"/v1/complaints/{{complaint_id}}/{step}" for step in ("forward", "answer", "close")]
+    shown = dict.fromkeys(["any", *paths], SMS_PORT) | {paths[-1]: None}
+    ids = {
+        path: client.post(
+            "/v1/complaints",
+            complaint_body(f"1390000000{index}", **{"from": number}),
+            who="carrier",
+        ).json["id"]
+        for index, (path, number) in enumerate(shown.items())
+    }
+    for path in ("any", paths[1]):
+        client.post(f"/v1/complaints/{ids[path]}/forward", {}, who="operator")
+    return ids
+
+
 QUICKLY = settings(
     max_examples=40,
     derandomize=True,
@@ -177,15 +201,19 @@ QUICKLY = settings(
 def test_answers_are_what_the_document_says(
     app: Flask, world: World, who: str, scopes: set[str]
 ) -> None:
+    [consent] = world.grant(make_number(3))
     ids = {
         "organisation_id": world.other_sender.id,
-        "consent_id": world.grant(make_number(3))[0].id,
+        "consent_id": consent.id,
+        "request_id": world.ask(make_number(4)).id,
+        "challenge_id": world.own(ledger.challenge, consent.id, number=consent.number).id,
         "refusal_id": world.refuse(make_number(1)).id,
         "reassignment_id": world.reassign(make_number(2)).id,
         "key_id": UUID(world.keys["other_sender"].partition(".")[0]),
         "number": OTHER_PORT,
     }
     known = {name: str(value) for name, value in ids.items()}
+    complaints = make_complaints(Client(app, world))
     headers = {"Authorization": f"Bearer {world.keys[who]}"}
     answered: dict[str, set[int]] = {}
 
@@ -201,7 +229,8 @@ def test_answers_are_what_the_document_says(
     for result in schema.get_all_operations():
         operation = result.ok()
         if scopes & set(operation.definition.raw["x-scope"].split(", ")):
-            QUICKLY(given(cases(operation, known))(ask))()
+            about = {"complaint_id": complaints.get(operation.path, complaints["any"])}
+            QUICKLY(given(cases(operation, {**known, **about}))(ask))()
     # Requests that are never understood would say little about the answers.
     assert {name for name, statuses in answered.items() if min(statuses) >= 300} == set()
 

@@ -2,15 +2,17 @@
 
 import base64
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from flask import Flask
 
-from registry import receipts
+from registry import ledger, receipts
 from registry.numbers import parse_subscriber
 from registry.observe import JsonLines
 from registry.runtime import Registry
@@ -19,10 +21,12 @@ from tests.factories import (
     START,
     Client,
     World,
+    complaint_body,
     consent_body,
     dump,
     lookup_body,
     make_number,
+    request_body,
 )
 
 CANARY = "13987654321"
@@ -69,6 +73,7 @@ def plant(client: Client, registry: Registry) -> list[Any]:
         client.lookup(CANARY),
         client.batch([*SPELLINGS, f"{CANARY}x"]),
         client.post("/v1/lookups", contact, who="carrier", idempotency_key=f"+86{CANARY}"),
+        *plant_in_disputes(client, consent),
         client.post(f"/v1/consents/{consent}/withdraw", {"reason": CANARY}, who="sender"),
         client.post("/v1/refusals", {"number": CANARY, "via": "sms"}, who="carrier"),
         client.post("/v1/reassignments", reassignment, who="carrier"),
@@ -78,6 +83,31 @@ def plant(client: Client, registry: Registry) -> list[Any]:
         answers.append(client.post(f"/v1/{kind}/{answer.json['id']}/{end}", who="carrier"))
     assert {answer.status_code for answer in answers} == {200, 201}
     return answers
+
+
+def plant_in_disputes(client: Client, consent: str) -> list[Any]:
+    """Send the number through a request, a challenge of a consent, and a complaint."""
+    asked = request_body(CANARY, topics=["travel"], notice_text=f"May we write to {CANARY}?")
+    proof = {"text": f"{CANARY} signed.", "uri": f"urn:{CANARY}"}
+    complained = complaint_body(CANARY, text=f"I am {CANARY}.")
+    number = parse_subscriber(CANARY)
+    challenge = client.world.own(ledger.challenge, UUID(consent), number=number).id
+    answers = [
+        client.post("/v1/consent-requests", asked, who="sender", idempotency_key=f"{CANARY}-1"),
+        client.get("/v1/challenges", who="sender"),
+        client.post(f"/v1/challenges/{challenge}/evidence", proof, who="sender"),
+        client.post("/v1/complaints", complained, who="carrier", idempotency_key=f"{CANARY}-2"),
+    ]
+    request, path = answers[0].json["id"], f"/v1/complaints/{answers[-1].json['id']}"
+    return [
+        *answers,
+        client.get(f"/v1/consent-requests/{request}", who="sender"),
+        client.post(f"{path}/forward", {}, who="operator"),
+        client.post(f"{path}/answer", {"text": f"We know {CANARY}."}, who="sender"),
+        client.post(f"{path}/close", {"outcome": "unfounded"}, who="operator"),
+        client.get(path, who="carrier"),
+        client.get(path, who="regulator"),
+    ]
 
 
 def spoil(client: Client, registry: Registry) -> list[Any]:
@@ -149,9 +179,13 @@ def test_planted_number_is_told_to_nobody_who_did_not_name_it(
     plant(client, registry)
     own = f"/v1/organisations/{world.sender.id}"
     for who in ("operator", "regulator"):
-        for path in ("/v1/organisations", own, f"{own}/numbers"):
+        for path in ("/v1/organisations", own, f"{own}/numbers", "/v1/complaints"):
             answer = client.get(path, who=who)
             assert (answer.status_code, found(answer.data)) == (200, [])
+    [complaint] = client.get("/v1/complaints", who="sender").json["complaints"]  # type: ignore[index]
+    assert found(json.dumps({**complaint, "answer": None}).encode()) == []
+    for path in ("/v1/complaints", "/v1/challenges"):
+        assert found(client.get(path, who="other_sender").data) == []
     other = client.post("/v1/consents/search", {"number": CANARY}, who="other_sender")
     assert other.json["consents"] == []
 
@@ -220,3 +254,15 @@ def test_sender_that_asserts_a_consent_hears_the_same_of_every_subscriber(
         assert read == consent == search["consents"][0]
         shown.append((answer.status_code, {**consent, "id": None, "number": None}))
     assert only(shown)[1]["state"] == "active"
+
+
+def test_sender_that_asks_for_consent_hears_the_same_of_every_subscriber(
+    client: Client, fates: dict[str, str]
+) -> None:
+    shown = []
+    for number in fates.values():
+        answer = client.post("/v1/consent-requests", request_body(number), who="other_sender")
+        read = client.get(f"/v1/consent-requests/{answer.json['id']}", who="other_sender").json
+        assert read == answer.json
+        shown.append((answer.status_code, {**answer.json, "id": None, "number": None}))
+    assert only(shown)[1]["state"] == "waiting"

@@ -17,6 +17,7 @@ from registry.ledger.challenges import (
 from registry.ledger.consents import (
     PAGE,
     ConsentState,
+    consents_by_grant,
     oversee,
     own_consent,
     search_consents,
@@ -27,6 +28,7 @@ from registry.ledger.hours import lift_own_hours, set_own_hours
 from registry.ledger.refusals import Scope, lift, lift_own, refuse
 from registry.ledger.requests import RequestState, ask, own_request, request_state, topics_of
 from registry.ledger.tenure import cancel_reassignment, reassign, tenure_start
+from registry.ledger.violations import oversee_violations
 from registry.ledger.withdrawals import withdraw, withdraw_all, withdraw_own
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "cancel_reassignment",
     "challenge",
     "confirm",
+    "consents_by_grant",
     "decline",
     "grant",
     "lapse_due",
@@ -52,6 +55,7 @@ __all__ = [
     "lift_own",
     "lift_own_hours",
     "oversee",
+    "oversee_violations",
     "own_challenge",
     "own_consent",
     "own_request",

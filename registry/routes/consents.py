@@ -14,7 +14,7 @@ from registry.routes import cursors
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, subscriber
 from registry.routes.showing import columns, dump
-from registry.routes.spending import near_the_end, spend, spend_later
+from registry.routes.spending import commit_counted
 from registry.schemas.consents import (
     ClaimSchema,
     ConsentSchema,
@@ -44,11 +44,7 @@ def post_consents(data: Body) -> Response:
     opened = registry()
     sender_id = caller().organisation_id
 
-    at_once = near_the_end(Purpose.ASSERTION)
-
     def record(session: Session) -> Body:
-        if at_once:
-            spend(session, Purpose.ASSERTION, [claim.number])
         consents = ledger.grant(
             session,
             claim,
@@ -58,11 +54,9 @@ def post_consents(data: Body) -> Response:
             policy=opened.policy,
             clock=opened.clock,
         )
-        return {"consents": [_consent(row) for row in consents]}
+        return {"consents": [consent_object(row) for row in consents]}
 
-    response = commit(record, 201)
-    spend_later(Purpose.ASSERTION, claim.number)
-    return response
+    return commit_counted(Purpose.ASSERTION, claim.number, record, 201)
 
 
 @v1.post("/consents/search")
@@ -75,10 +69,9 @@ def post_consents_search(data: Body) -> Response:
     after = cursors.read(data["cursor"])
     with registry().database.snapshot() as session:
         rows = ledger.search_consents(session, number, caller().organisation_id, after)
-        full = len(rows) == ledger.PAGE
         return jsonify(
-            consents=[_consent(row) for row in rows],
-            cursor=cursors.write(rows[-1]) if full else None,
+            consents=[consent_object(row) for row in rows],
+            cursor=cursors.next_page(rows, ledger.PAGE),
         )
 
 
@@ -93,12 +86,14 @@ def get_consent(consent_id: UUID) -> Response:
     who, opened = caller(), registry()
     if Scope.OVERSIGHT not in who.scopes:
         with opened.database.snapshot() as session:
-            return jsonify(_consent(ledger.own_consent(session, consent_id, who.organisation_id)))
+            return jsonify(
+                consent_object(ledger.own_consent(session, consent_id, who.organisation_id))
+            )
     with opened.database.write() as session:
         consent = ledger.oversee(
             session, consent_id, overseer_id=who.organisation_id, clock=opened.clock
         )
-        return jsonify(_consent(consent))
+        return jsonify(consent_object(consent))
 
 
 @v1.post("/consents/<uuid:consent_id>/withdraw")
@@ -118,12 +113,13 @@ def post_withdrawal(data: Body, consent_id: UUID) -> Response:
             note=data["reason"],
             clock=registry().clock,
         )
-        return _consent(consent)
+        return consent_object(consent)
 
     return commit(withdraw)
 
 
-def _consent(row: Consent) -> Body:
+def consent_object(row: Consent) -> Body:
+    """Return a consent as its sender or an overseer is shown it."""
     history = [
         {"event": "granted", "at": row.grant.granted_at},
         {"event": "recorded", "at": row.recorded_at},

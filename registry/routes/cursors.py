@@ -1,6 +1,7 @@
 """Cursors of lists that are in the order of events: where a page ended, for the next to go on."""
 
 import base64
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -10,8 +11,18 @@ from registry.routes.reading import invalid
 class Listed(Protocol):
     """A row of such a list."""
 
-    id: UUID
-    event_id: int
+    @property
+    def id(self) -> UUID:
+        """Its id."""
+
+    @property
+    def event_id(self) -> int:
+        """The event that recorded it."""
+
+
+def next_page(rows: Sequence[Listed], size: int) -> str | None:
+    """Return the cursor for the page after one, None when that was not full."""
+    return write(rows[-1]) if len(rows) == size else None
 
 
 def write(row: Listed) -> str:

@@ -18,7 +18,7 @@ from registry.numbers import SubscriberNumber
 from registry.observe import VERDICTS
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, invalid, sending, subscriber
-from registry.routes.spending import near_the_end, spend, spend_later
+from registry.routes.spending import commit_counted, near_the_end, spend, spend_later
 from registry.schemas.lookups import (
     BatchSchema,
     BatchVerdictsSchema,
@@ -27,7 +27,7 @@ from registry.schemas.lookups import (
     question_object,
     verdict_objects,
 )
-from registry.web import caller, commit, idempotent, recorder, registry, requires
+from registry.web import caller, idempotent, recorder, registry, requires
 
 
 @v1.post("/lookups")
@@ -75,20 +75,14 @@ def _contact(data: Body, number: SubscriberNumber) -> Response:
     if "Idempotency-Key" not in request.headers:
         raise invalid("contact", "needs an Idempotency-Key")
 
-    at_once = near_the_end(Purpose.LOOKUP)
-
     def count(session: Session) -> Body:
-        if at_once:
-            spend(session, Purpose.LOOKUP, [number])
         question = _question(data, [number])
         asker = Asker(caller().organisation_id, caller().kind)
         answer = lookup.contact(session, asker, question, now=question.at, policy=registry().policy)
         audit.write(session, [answer])
         return _verdict(answer)
 
-    response = commit(count)
-    spend_later(Purpose.LOOKUP, number)
-    return response
+    return commit_counted(Purpose.LOOKUP, number, count)
 
 
 def _question(data: Body, numbers: Sequence[SubscriberNumber | None]) -> Question:

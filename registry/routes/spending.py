@@ -1,13 +1,15 @@
 """Each organisation's daily budget of distinct numbers, as routes spend it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from flask import Response
 from sqlalchemy.orm import Session
 
 from registry import audit, budgets
 from registry.models import Purpose
 from registry.numbers import SubscriberNumber
-from registry.web import caller, recorder, registry
+from registry.routes.reading import Body
+from registry.web import caller, commit, recorder, registry
 
 NEAR_THE_END = 1000
 """Numbers left of a budget from which on each is counted before its request is answered."""
@@ -30,6 +32,25 @@ def spend_later(purpose: Purpose, number: SubscriberNumber) -> None:
     """Have a number counted with the next group of audits."""
     day = registry().clock().date()
     recorder().name(audit.Named(caller().organisation_id, purpose, day, number))
+
+
+def commit_counted(
+    purpose: Purpose,
+    number: SubscriberNumber,
+    act: Callable[[Session], Body],
+    status: int = 200,
+) -> Response:
+    """Commit an act that names a number, which counts unless the act fails."""
+    at_once = near_the_end(purpose)
+
+    def counted(session: Session) -> Body:
+        if at_once:
+            spend(session, purpose, [number])
+        return act(session)
+
+    response = commit(counted, status)
+    spend_later(purpose, number)
+    return response
 
 
 def _budget(purpose: Purpose) -> int:

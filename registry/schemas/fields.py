@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from registry.lookup import BATCH
 from registry.numbers import LONGEST_INPUT
@@ -110,6 +110,15 @@ def words(vocabulary: type[StrEnum]) -> fields.List[Any]:
 def _different(values: list[Any]) -> None:
     if len(set(values)) < len(values):
         raise ValidationError("The same value twice.")
+
+
+class PageSchema(Schema):
+    """Where the page before ended."""
+
+    cursor = fields.String(
+        load_default=None,
+        metadata={"description": "The cursor that the page before came with."},
+    )
 
 
 def count(least: int = 1, most: int = 2**31 - 1, **kwargs: Any) -> fields.Integer:

@@ -1,0 +1,220 @@
+"""Complaints: carriers report them, the operator moves them on, accused senders answer."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from flask import Response, jsonify
+from sqlalchemy.orm import Session
+
+from registry import complaints, working_days
+from registry.access import Scope
+from registry.complaints import Accusation, Draft
+from registry.errors import RegistryError
+from registry.ledger import By
+from registry.models import Complaint
+from registry.routes import cursors
+from registry.routes.blueprint import v1
+from registry.routes.reading import Body, invalid, subscriber
+from registry.routes.showing import columns, dump
+from registry.schemas.complaints import (
+    AnswerSchema,
+    ClosingSchema,
+    ComplaintSchema,
+    ComplaintsSchema,
+    ForwardingSchema,
+    ReportSchema,
+)
+from registry.schemas.fields import PageSchema
+from registry.web import caller, commit, idempotent, registry, requires
+
+OVERSEERS = frozenset({Scope.ADMIN, Scope.OVERSIGHT})
+
+
+@v1.post("/complaints")
+@requires(Scope.WISHES)
+@idempotent
+@v1.arguments(ReportSchema)
+@v1.response(201, ComplaintSchema)
+def post_complaint(data: Body) -> Response:
+    """Report what a subscriber complains of; again, it is the same complaint."""
+    number = subscriber(data["number"], data["channel"])
+    draft = Draft(
+        channel=data["channel"],
+        sending_number=_shown(data["sending"]),
+        topic=data["topic"],
+        contacted_at=data["contacted_at"],
+        text=data["text"],
+    )
+    opened = registry()
+    by = By(via=None, organisation_id=caller().organisation_id)
+
+    def file(session: Session) -> Body:
+        complaint = complaints.file(
+            session, number, draft, by=by, policy=opened.policy, clock=opened.clock
+        )
+        return _complaint(complaint, complaint.number.e164)
+
+    return commit(file, 201)
+
+
+def _shown(written: str | None) -> str:
+    """Return the number that a phone showed, empty for none."""
+    try:
+        return complaints.shown_number(written or "", registry().policy.default_region)
+    except RegistryError as error:
+        raise invalid("from", error.detail.removeprefix("sending_number ")) from None
+
+
+@v1.get("/complaints")
+@requires(Scope.ADMIN, Scope.OVERSIGHT, Scope.CONSENT, suspended=True)
+@v1.arguments(PageSchema, location="query")
+@v1.response(200, ComplaintsSchema)
+def get_complaints(data: Body) -> Response:
+    """List complaints, the newest first: a sender's are those that were forwarded to it.
+
+    All numbers are masked.
+    """
+    after = cursors.read(data["cursor"])
+    before = None if after is None else after[0]
+    rows: Sequence[Complaint | Accusation]
+    with registry().database.snapshot() as session:
+        if caller().scopes & OVERSEERS:
+            rows = complaints.every(session, before)
+        else:
+            rows = complaints.against(session, caller().organisation_id, before)
+        return jsonify(
+            complaints=[_masked(row) for row in rows],
+            cursor=cursors.next_page(rows, complaints.PAGE),
+        )
+
+
+@v1.get("/complaints/<uuid:complaint_id>")
+@requires(Scope.ADMIN, Scope.OVERSIGHT, Scope.CONSENT, Scope.WISHES, suspended=True)
+@v1.response(200, ComplaintSchema)
+def get_complaint(complaint_id: UUID) -> Response:
+    """Show a complaint: to its carrier, to the sender that it was forwarded to, to overseers.
+
+    The sender is not shown the number. What an overseer looks at is an event of the log.
+    """
+    who, opened = caller(), registry()
+    if who.scopes & OVERSEERS:
+        with opened.database.write() as session:
+            row = complaints.oversee(
+                session, complaint_id, overseer_id=who.organisation_id, clock=opened.clock
+            )
+            return jsonify(_complaint(row, row.number.e164))
+    with opened.database.snapshot() as session:
+        if Scope.WISHES in who.scopes:
+            row = complaints.reported(session, complaint_id, who.organisation_id)
+            return jsonify(_complaint(row, row.number.e164))
+        return jsonify(_masked(complaints.accusation(session, complaint_id, who.organisation_id)))
+
+
+@v1.post("/complaints/<uuid:complaint_id>/forward")
+@requires(Scope.ADMIN)
+@idempotent
+@v1.arguments(ForwardingSchema)
+@v1.response(200, ComplaintSchema)
+def post_forwarding(data: Body, complaint_id: UUID) -> Response:
+    """Forward a complaint to the sender that it accuses, or to the one that was found."""
+
+    def forward(session: Session) -> Body:
+        row = complaints.forward(
+            session,
+            complaint_id,
+            actor_id=caller().organisation_id,
+            clock=registry().clock,
+            sender_id=data["sender"],
+        )
+        return _complaint(row)
+
+    return commit(forward)
+
+
+@v1.post("/complaints/<uuid:complaint_id>/answer")
+@requires(Scope.CONSENT, suspended=True)
+@idempotent
+@v1.arguments(AnswerSchema)
+@v1.response(200, ComplaintSchema)
+def post_answer(data: Body, complaint_id: UUID) -> Response:
+    """Answer a complaint, as the sender that it accuses; a suspended one may, too (R20)."""
+
+    def answer(session: Session) -> Body:
+        row = complaints.answer(
+            session,
+            complaint_id,
+            data["text"],
+            sender_id=caller().organisation_id,
+            clock=registry().clock,
+        )
+        return _masked(row)
+
+    return commit(answer)
+
+
+@v1.post("/complaints/<uuid:complaint_id>/close")
+@requires(Scope.ADMIN)
+@idempotent
+@v1.arguments(ClosingSchema)
+@v1.response(200, ComplaintSchema)
+def post_closing(data: Body, complaint_id: UUID) -> Response:
+    """Close a complaint with what was found, of which its subscriber is told."""
+    opened = registry()
+
+    def close(session: Session) -> Body:
+        row = complaints.close(
+            session,
+            complaint_id,
+            data["outcome"],
+            actor_id=caller().organisation_id,
+            policy=opened.policy,
+            clock=opened.clock,
+        )
+        return _complaint(row)
+
+    return commit(close)
+
+
+def _masked(row: Complaint | Accusation) -> Body:
+    return _accusation(row) if isinstance(row, Accusation) else _complaint(row)
+
+
+def _complaint(row: Complaint, number: str | None = None) -> Body:
+    """Return a complaint with its number, or with that masked and none in what was written."""
+    opened = registry()
+    shown = {
+        **columns(row),
+        "number": number,
+        "sending_number": row.sending_number or None,
+        "sender": row.sender_id,
+        "deadlines": complaints.deadlines(row, opened.policy, opened.clock()),
+    }
+    if number is None:
+        shown |= {
+            "number": str(row.number),
+            "text": complaints.hide_numbers(row.text),
+            "answer": row.answer and complaints.hide_numbers(row.answer),
+        }
+    return dump(ComplaintSchema, shown)
+
+
+def _accusation(row: Accusation) -> Body:
+    """Return a complaint as the sender that it accuses is shown it."""
+    opened = registry()
+    answer_by = working_days.after(
+        working_days.day(row.forwarded_at), opened.policy.complaints.answer
+    )
+    done = working_days.day(row.answered_at or row.closed_at or opened.clock())
+    return dump(
+        ComplaintSchema,
+        {
+            **vars(row),
+            "sending_number": row.sending_number or None,
+            "sender": caller().organisation_id,
+            "deadlines": {
+                "answer_by": answer_by,
+                "answer_overdue": done > answer_by,
+                "provisional": working_days.provisional(answer_by),
+            },
+        },
+    )
