@@ -226,15 +226,9 @@ def _check_count(session: Session, number: SubscriberNumber, now: datetime) -> N
 def _same(
     session: Session, number: SubscriberNumber, shown: str, contacted_at: datetime
 ) -> Complaint | None:
-    return session.scalar(
-        _of(
-            Complaint.number == number,
-            Complaint.sending_number == shown,
-            Complaint.contacted_at == contacted_at,
-        )
-        .order_by(Complaint.event_id)
-        .limit(1)
-    )
+    of_then = _of(Complaint.number == number, Complaint.contacted_at == contacted_at)
+    rows = session.scalars(of_then.order_by(Complaint.event_id))
+    return next((row for row in rows if row.sending_number == shown), None)
 
 
 def _accused(session: Session, shown: str, at: datetime, policy: Policy) -> Organisation | None:

@@ -870,7 +870,10 @@ class Violation(Base):
 
 
 class Complaint(Base):
-    """What a subscriber reports of an SMS or a call, and how far it has got (R22)."""
+    """What a subscriber reports of an SMS or a call, and how far it has got (R22).
+
+    The number that was shown is sealed, since it may be a person's own.
+    """
 
     __tablename__ = "complaints"
     __table_args__ = (
@@ -886,7 +889,7 @@ class Complaint(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     number: Mapped[SubscriberNumber]
     channel: Mapped[Channel]
-    sending_number: Mapped[str] = mapped_column(String(20))
+    sending_number: Mapped[str] = mapped_column(Sealed)
     sender_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
     topic: Mapped[Topic]
     contacted_at: Mapped[datetime]

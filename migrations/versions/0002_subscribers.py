@@ -102,7 +102,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("number", sa.LargeBinary(16), nullable=False),
         sa.Column("channel", sa.String(24), nullable=False),
-        sa.Column("sending_number", sa.String(length=20), nullable=False),
+        sa.Column("sending_number", sa.LargeBinary(), nullable=False),
         sa.Column("sender_id", sa.Uuid(), nullable=True),
         sa.Column("topic", sa.String(24), nullable=False),
         sa.Column("contacted_at", sa.DateTime(timezone=True), nullable=False),
