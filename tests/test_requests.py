@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -12,9 +13,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from registry import ledger
 from registry.consent import Basis, Channel, Reason, Topic
+from registry.database import Database
 from registry.errors import Kind, RegistryError
 from registry.ledger import By, CapTerms, RequestState, Scope, due
 from registry.models import (
@@ -30,6 +33,7 @@ from registry.models import (
 )
 from registry.numbers import parse_subscriber
 from registry.policy import Period
+from tests.conftest import KEY
 from tests.factories import OTHER_PORT, START, VOICE_LINE, Clock, World, make_number
 
 NUMBER = make_number()
@@ -533,3 +537,9 @@ def test_request_lapses_once_when_several_workers_are_at_it(world: World, clock:
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(lambda _: lapse(world), range(4))) == 8
     assert count(world, Refusal) == 8
+
+
+def test_nothing_is_called_done_when_the_database_does_not_answer(clock: Clock) -> None:
+    away = Database("postgresql://127.0.0.1:1/registry", KEY)
+    with closing(away), pytest.raises(OperationalError):
+        ledger.lapse_due(away, clock=clock)
