@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from registry import feed, ledger, maintenance
+from registry import feed, ledger, maintenance, messenger
 from registry.errors import RegistryError
 from registry.messenger import delivery
 from registry.messenger.backends import Backend, Unavailable
@@ -34,6 +34,8 @@ LONGEST_WAIT, LOG_EVERY = 5.0, 12
 """Seconds to the next try of what fails, and how many of its failures make a line in the log."""
 LONGEST_PAUSE = 30.0
 """Seconds after which a gateway that takes nothing is tried again."""
+FEW = 2
+"""Failures that may be about single messages: for these alone nobody else has to wait long."""
 GRACE = 10.0
 """Seconds that work under way may take once it is told to stop."""
 
@@ -102,7 +104,7 @@ def _lane(registry: Registry, backend: Backend, *, urgent: bool) -> Job:
     lane = Lane(
         registry.database,
         backend,
-        delivery.house(registry.settings, demo=registry.demo),
+        messenger.house(registry.settings, demo=registry.demo),
         registry.clock,
         urgent=urgent,
         keep_codes=registry.demo,
@@ -122,7 +124,9 @@ class Pace:
         outcome = self._lane.step()
         if isinstance(outcome, Unavailable):
             self._failures += 1
-            pause = max(0.5 * float(1 << min(self._failures, 6)), outcome.retry_after)
+            pause = 0.5 * float(1 << min(self._failures, 6))
+            if self._failures > FEW:
+                pause = max(pause, outcome.retry_after)
             return min(pause, LONGEST_PAUSE)
         self._failures = 0
         return LOOK_EVERY[self._lane.urgent] if outcome is None else 0.0

@@ -1,6 +1,5 @@
 """Messages that wait to be sent, and ways of sending them that do what a test says."""
 
-import json
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -112,8 +111,3 @@ def row(registry: Registry, item_id: UUID) -> OutboxItem:
     """Return a message as it is stored now."""
     with registry.database.write() as session:
         return session.get_one(OutboxItem, item_id)
-
-
-def details(item: OutboxItem) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(item.details or "{}")
-    return found

@@ -108,11 +108,11 @@ def test_what_people_wait_for_goes_first_and_then_the_oldest(
     for index in range(5):
         notices.append(queue_notice(world, make_number(index)))
         clock.pass_(seconds=1)
-    urgent = [queue_code(world, make_number(8)), queue_reply(world, make_number(9))]
+    reply = queue_reply(world, make_number(8))
+    clock.pass_(seconds=1)
+    code = queue_code(world, make_number(9))
     assert len(send_all(make_lane(registry, backend))) == 7
-    order = [sent.id for sent in backend.sent]
-    assert set(order[:2]) == set(urgent)
-    assert order[2:] == notices
+    assert [sent.id for sent in backend.sent] == [code, reply, *notices]
 
 
 def test_urgent_lane_leaves_notices_to_others(
@@ -534,7 +534,7 @@ def test_question_gets_no_number_where_nobody_can_answer_it(
     world: World, registry: Registry, backend: Scripted
 ) -> None:
     item = queue_notice(world)
-    quiet = delivery.house(registry.settings, demo=False)
+    quiet = messenger.house(registry.settings, demo=False)
     assert quiet.number is None
     make_lane(registry, backend, house=quiet).step()
     assert row(registry, item).reply_code is None

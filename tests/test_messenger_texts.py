@@ -215,8 +215,8 @@ def test_every_message_is_signed_short_and_says_what_to_do(
     assert "None" not in text
     assert "138000000" not in text
     says_what_to_do = {
-        "zh": rf"https://|回复|无需|重新|验证码|{CODE}",
-        "en": rf"https://|Reply|[Nn]othing|{CODE}",
+        "zh": rf"https://|回复|无需|发送|{CODE}",
+        "en": rf"https://|Reply|[Nn]othing|Send|{CODE}",
     }
     assert re.search(says_what_to_do[language], text)
     if language == "en":
@@ -274,7 +274,13 @@ WORDS: list[tuple[str, Make, list[str]]] = [
         replying("which_one", list=[{"word": "Y", "code": 12, "sender": "星河"}]),
         ["Y12 星河"],
     ),
-    ("zh", replying("unsubscribed", sender="星河百货"), ["您拒收星河百货的营销信息，立即生效"]),
+    (
+        "zh",
+        replying("unsubscribed", sender="星河百货"),
+        ["您拒收星河百货的营销信息，立即生效", "请发送KTFSR至106900009"],
+    ),
+    ("en", replying("unsubscribed", sender="evil.example"), ["you refuse the sender at once"]),
+    ("en", replying("help"), ["Send KTFSR to 106900009 to refuse all"]),
     ("zh", replying("refusal_asked"), ["回复Y确认"]),
 ]  # fmt: skip
 
@@ -421,6 +427,7 @@ def test_message_that_cannot_be_worded_fails_and_delays_no_other(
         ("see evil.com/now or www.evil.cn", "see or"),
         ("ｗｗｗ．ｅｖｉｌ．ｃｏｍ", ""),
         ("点击.中国", ""),
+        ("go to 10.1.2.3:80/x now", "go to now"),
         ("打折3.5折，满100减20", "打折3.5折,满100减20"),
         ("call 400 123 4567 or 13800138000 now", "call or now"),
         ("【中国移动】您已中奖", "中国移动 您已中奖"),

@@ -251,7 +251,12 @@ def test_pace_slows_down_while_a_gateway_takes_nothing() -> None:
     pauses = [pace.step() for _ in range(11)]
     assert pauses[:8] == [1, 2, 4, 8, 16, 30, 30, 30]
     assert pauses[8:] == [30, 1, 1]
-    assert worker.Pace(Deaf(Unavailable("http_429", 12))).step() == 12  # type: ignore[arg-type]
+
+
+def test_pace_heeds_a_gateway_that_says_when_once_it_is_not_about_single_messages() -> None:
+    lane: Any = Deaf(*[Unavailable("http_429", 12)] * 4)
+    pace = worker.Pace(lane)
+    assert [pace.step() for _ in range(4)] == [1, 2, 12, 12]
 
 
 def test_job_that_fails_is_tried_again_and_logged_without_what_it_said(

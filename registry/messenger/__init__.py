@@ -7,5 +7,6 @@ them by. `gateway` (HTTP) and `smpp` hand them over, `delivery` one after the ot
 
 from registry.messenger.outbox import queue
 from registry.messenger.replies import draw_reply_code, question
+from registry.messenger.texts import House, house
 
-__all__ = ["draw_reply_code", "question", "queue"]
+__all__ = ["House", "draw_reply_code", "house", "question", "queue"]

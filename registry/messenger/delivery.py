@@ -28,15 +28,18 @@ log = logging.getLogger(__name__)
 
 ASKING = (Notice.CONSENT_ASSERTED, Notice.CONSENT_REQUESTED)
 """Messages that are answered by SMS, so they get a reply code."""
-DEMO_NUMBER = "10690000000"
-"""Where the demo's people answer to."""
 PORTS = {"smpp": 2775, "smpps": 3550}
 
 
 def open_backend(settings: Settings, *, demo: bool) -> Backend | None:
-    """Return the way of sending that the settings choose; None when messages wait for one."""
+    """Return the way of sending that the settings choose; None when messages wait for one.
+
+    A demo only pretends, whatever is set: its invented numbers may be somebody's.
+    """
+    if demo:
+        return Pretending()
     if settings.sms_url is None:
-        return Pretending() if demo else None
+        return None
     url = urlsplit(settings.sms_url)
     secret = load_sms_secret(settings)
     if url.scheme in ("http", "https"):
@@ -46,11 +49,6 @@ def open_backend(settings: Settings, *, demo: bool) -> Backend | None:
     tls = ssl.create_default_context() if url.scheme == "smpps" else None
     port = url.port or PORTS[url.scheme]
     return Smpp(url.hostname or "", port, url.username, secret, tls=tls)
-
-
-def house(settings: Settings, *, demo: bool) -> House:
-    """Return what the registry's SMS say of itself."""
-    return House(settings.portal, settings.sms_number or (DEMO_NUMBER if demo else None))
 
 
 @dataclass
@@ -109,7 +107,7 @@ class Lane:
             return None
         if text is None:
             outbox.drop(item)
-            log.info("an SMS was not called for any more", extra=_extra(item))
+            log.debug("an SMS was not called for any more", extra=_extra(item))
             return None
         if item.text is not None:
             text = item.text  # What is repeated under one key says the same.

@@ -23,7 +23,7 @@ from registry.models import Notice, OutboxItem, OutboxState
 from registry.numbers import SubscriberNumber
 
 URGENT = (Notice.CODE, Notice.REPLY)
-"""What a person waits for, phone in hand; it never waits behind anything else."""
+"""What a person waits for, phone in hand, codes first; it waits behind nothing else."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 MOST_ATTEMPTS = 30
 """Waiting twice as long each time, up to an hour, these take a day."""
@@ -98,16 +98,21 @@ class Claim:
 
 
 def claim(session: Session, now: datetime, *, urgent: bool, backend: str) -> OutboxItem | None:
-    """Take the next message that is due, urgent ones first, the longest due first.
+    """Take the next message that is due: a code, a reply, then what is due longest.
 
     Other workers pass by a message that one is about to claim.
     """
-    waiting = select(OutboxItem).where(_in_state(OutboxState.WAITING), OutboxItem.try_at <= now)
-    waiting = waiting.order_by(OutboxItem.try_at, OutboxItem.id).limit(1)
-    waiting = waiting.with_for_update(skip_locked=True)
-    item = session.scalar(waiting.where(_is_urgent()))
+    waiting = (
+        select(OutboxItem)
+        .where(_in_state(OutboxState.WAITING), OutboxItem.try_at <= now)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    item = session.scalar(
+        waiting.where(_is_urgent()).order_by(OutboxItem.notice, OutboxItem.try_at)
+    )
     if item is None and not urgent:
-        item = session.scalar(waiting)
+        item = session.scalar(waiting.order_by(OutboxItem.try_at))
     if item is not None:
         item.state = OutboxState.SENDING
         item.claimed_at = now

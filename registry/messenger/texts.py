@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
+from registry.config import Settings
 from registry.consent import Channel, Topic
 from registry.messenger import sms
 from registry.messenger.subjects import Facts, facts
@@ -21,6 +22,8 @@ from registry.messenger.wording import CHINESE, LANGUAGES, Wording
 from registry.models import OutboxItem
 
 MOST_PARTS = 3
+DEMO_NUMBER = "10690000000"
+"""Where the demo's people answer to."""
 
 
 class Room(NamedTuple):
@@ -55,6 +58,11 @@ class House:
     number: str | None = None
 
 
+def house(settings: Settings, *, demo: bool) -> House:
+    """Return what the registry says of itself; a demo has a number in any case."""
+    return House(settings.portal, settings.sms_number or (DEMO_NUMBER if demo else None))
+
+
 def word(session: Session, item: OutboxItem, house: House, now: datetime) -> str | None:
     """Return the text of a message; None when its subject does not call for it any more."""
     found = facts(session, item, now)
@@ -75,6 +83,7 @@ def _write(item: OutboxItem, found: Facts, wording: Wording, house: House, room:
         **_plain(found, wording, ZoneInfo(item.number.zones[0]), room),
         "reply_code": "" if item.reply_code is None else item.reply_code,
         "portal": house.portal,
+        "to": "" if house.number is None else wording.to.format(house.number),
         "quote": _quote(found.get("asked"), wording, room),
         "effect": "" if found.get("effective", True) else templates[f"{name}.no_effect"],
     }
@@ -104,7 +113,7 @@ def _plain(found: Facts, wording: Wording, zone: ZoneInfo, room: Room) -> dict[s
 
 
 def _named(sender: str, wording: Wording, room: Room) -> str:
-    return harmless(sender, room.name, wording.ellipsis)
+    return harmless(sender, room.name, wording.ellipsis) or wording.nobody
 
 
 def _topics(topics: Sequence[Topic], wording: Wording, room: Room) -> str:
@@ -143,7 +152,10 @@ def _quote(asked: object, wording: Wording, room: Room) -> str:
 
 
 _LINKS = re.compile(
-    r"[a-z][a-z0-9+.-]*://\S*|(?:[\w-]+\.)+[^\W\d_]{2,}(?:[:/?#]\S*)?", re.IGNORECASE
+    r"[a-z][a-z0-9+.-]*://\S*"
+    r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[:/?#]\S*)?"
+    r"|(?:[\w-]+\.)+[^\W\d_]{2,}(?:[:/?#]\S*)?",
+    re.IGNORECASE,
 )
 _LONG_DIGITS = re.compile(r"[0-9][0-9 -]{3,}[0-9]")
 

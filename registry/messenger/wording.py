@@ -26,6 +26,7 @@ class Wording:
     from_sender: str
     in_brackets: str
     nobody: str
+    to: str
     day: str
     cap: Mapping[Period, str]
     channels: Mapping[Channel, str]
