@@ -93,7 +93,7 @@ def test_card_tells_who_for_what_how_often_until_when_and_why(
     browser.get("/my/consents")
     assert browser.cards == [
         "In force sender 1 For what Calls: Loans and finance How often 3 times a week at most"
-        " Until 1 March 2027 Ground The sender says that you agreed Phone 4001234567"
+        " Good until 1 March 2027 Ground The sender says that you agreed Phone 4001234567"
         " Withdraw Details"
     ]
 
@@ -368,7 +368,7 @@ def test_nobody_disputes_what_was_confirmed_or_has_ended(
     assert "I never agreed" not in browser.shown
     before = count_rows(browser.registry)
     browser.get(f"{page_of(consent)}/challenge")
-    assert browser.page.status_code == 409
+    assert browser.page.request.path == page_of(consent)
     browser.post(f"{page_of(consent)}/challenge", {"csrf_token": token})
     assert browser.page.status_code == 409
     assert count_rows(browser.registry) == before
@@ -441,6 +441,25 @@ def _looked_after(session: Any, clock: Clock) -> FamilyLink:
     )
     session.add(link)
     return link
+
+
+def test_carer_acts_for_the_member_alone(
+    app: Flask, registry: Registry, world: World, clock: Clock
+) -> None:
+    [consent] = world.grant()
+    link = world.do(lambda session: _looked_after(session, clock))
+    carer = Browser(app, registry).sign_in(make_number(5))
+    assert carer.get(page_of(consent)).status_code == 404
+    carer.get(f"/my/for/{link.id}/consents")
+    withdraw = f"/my/for/{link.id}/consents/{consent.id}/withdraw"
+    assert withdraw in carer.actions
+    carer.post(withdraw)
+    assert carer.page.request.path == f"/my/for/{link.id}/consents"
+    assert world.verdict().reason is Reason.CONSENT_WITHDRAWN
+    with registry.database.snapshot() as session:
+        [*_, last] = subscribers.consent_history(session, own(registry, consent))
+    assert last.family is not None
+    assert last.family.carer == make_number(5)
 
 
 def test_history_of_a_consent_names_what_took_its_place(

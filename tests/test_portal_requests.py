@@ -53,7 +53,7 @@ def test_open_request_tells_its_terms_and_the_last_day(browser: Browser, world: 
         " How often 1 time a month at most How long 365 days from the day you agree"
         " Phone 4001234567"
         " If you agree, this company may contact you within these limits, and you can withdraw"
-        " at any time. You have until Tuesday 8 December 2026. No answer is a no. Decline Agree"
+        " at any time. You have until 8 December 2026, 10:00. No answer is a no. Decline Agree"
     ]
     assert "No answer is a no" in browser.shown
     browser.get(page_of(request))
@@ -96,7 +96,7 @@ def test_agreeing_twice_gives_one_consent(browser: Browser, world: World) -> Non
     assert count_rows(browser.registry)["consents"] == 2
     browser.get(f"/my/consents/{consents[0].row.id}")
     assert "What you agreed to May we send you 10 offers a day for a month?" in browser.shown
-    assert "Until 31 December 2026 Ground You agreed here yourself" in browser.shown
+    assert "Good until 31 December 2026 Ground You agreed here yourself" in browser.shown
 
 
 def test_answering_with_scripts_exchanges_the_card_only(browser: Browser, world: World) -> None:

@@ -8,7 +8,6 @@ from flask_babel import gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import ledger
-from registry.errors import Kind, RegistryError
 from registry.portal.my.consents import disputable, find, whole
 from registry.portal.visitors import visitor
 from registry.runtime import Registry
@@ -24,10 +23,8 @@ def add(my: Blueprint, registry: Registry) -> None:
         """Explain what follows when the subscriber never agreed."""
         with registry.database.snapshot() as storage:
             own = find(registry, storage, consent_id)
-            if own.challenge is not None:
-                return redirect(url_for(".consent", consent_id=consent_id))
             if not disputable(own):
-                raise RegistryError(Kind.CONFLICT, "this consent cannot be disputed")
+                return redirect(url_for(".consent", consent_id=consent_id))
             days = registry.policy.challenges.evidence_days
             return render_template(
                 "my/challenge.html",
