@@ -312,7 +312,7 @@ def test_required_fields_are_named_when_they_are_missing(
         ("consents", "cap", {"count": 1, "period": "hour"}),
         ("consents", "cap", {"count": 1, "period": "day", "colour": "red"}),
         ("refusals", "via", "portal"), ("refusals", "topic", "any"), ("refusals", "sender", "x"),
-        ("organisations", "kind", "bank"), ("organisations", "name", "a\x00"),
+        ("organisations", "kind", "bank"), ("organisations", "name", "a\x00"), ("organisations", "name", "a\u202eb"),
         ("organisations", "contact_phone", "x"), ("organisations", "uscc", "1" * MEBIBYTE),
         ("organisations", "contact_phone", "1" * MEBIBYTE),
         (f"{SENDER}/suspend", "reason", ""), (f"{SENDER}/suspend", "reason", "\x07"),

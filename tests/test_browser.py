@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -16,7 +15,7 @@ from registry.models import ConsentRequest, Via
 from registry.policy import Period
 from registry.runtime import Registry
 from tests.browser import DESK, PHONE, Visitor, chromium, served, visiting
-from tests.factories import SMS_PORT, Client, World, make_number
+from tests.factories import SMS_PORT, Client, Clock, World, make_number
 from tests.portal import sent_code
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -171,7 +170,7 @@ def test_complaint_is_prefilled_from_a_lookup(
 
 @both
 def test_member_of_the_family_is_looked_after(
-    visit: Visit, registry: Registry, world: World, language: str
+    visit: Visit, registry: Registry, world: World, clock: Clock, language: str
 ) -> None:
     world.grant(MEMBER)
     with visit(language=language) as visitor:
@@ -190,6 +189,7 @@ def test_member_of_the_family_is_looked_after(
         visitor.reads("You refuse everything")
         assert world.verdict(MEMBER).reason is Reason.REFUSED
         assert world.verdict(make_number()).reason is Reason.NO_CONSENT
+    clock.pass_(minutes=1)  # So long one waits for the next code.
     with visit(language=language) as visitor:
         visitor.sign_in(MEMBER)
         visitor.open("/my/history")
@@ -248,7 +248,7 @@ def test_sms_keyword_shows_on_the_page(
 
 @both
 def test_signing_out_everywhere_ends_other_browsers(
-    visit: Visit, language: str, clock: Any
+    visit: Visit, language: str, clock: Clock
 ) -> None:
     with visit(language=language) as phone:
         phone.sign_in()

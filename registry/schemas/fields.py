@@ -20,16 +20,25 @@ _RFC_3339 = re.compile(
 
 
 class Text(fields.String):
-    """Text that a database and a page can hold: no control characters, no lone surrogates."""
+    """Text that a database and a page can hold: no control characters, no lone surrogates, and
+    nothing that turns the direction of what is written around it."""
 
     def __init__(self, most: int, **kwargs: Any) -> None:
         super().__init__(validate=validate.Length(min=1, max=most), **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
-        if any(mark not in "\n\t" and unicodedata.category(mark) in ("Cc", "Cs") for mark in text):
+        if any(map(_no_text, text)):
             raise ValidationError("Contains a character that is no text.")
         return text
+
+
+_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+def _no_text(mark: str) -> bool:
+    unreadable = mark not in "\n\t" and unicodedata.category(mark) in ("Cc", "Cs")
+    return unreadable or unicodedata.bidirectional(mark) in _DIRECTIONS
 
 
 class Number(fields.String):

@@ -5,13 +5,14 @@ from uuid import UUID
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import ledger, subscribers
 from registry.consent import Channel, Topic
 from registry.errors import Kind, RegistryError
+from registry.models import ANY
 from registry.portal.visitors import visitor
 from registry.runtime import Registry
 
@@ -19,11 +20,11 @@ Page = str | tuple[str, int] | AnyResponse
 
 
 class ScopeForm(Schema):
-    """What a refusal is to cover; an empty choice is all of them."""
+    """What a refusal is to cover, and nothing less: a choice that is missing is no choice."""
 
-    channel = fields.Enum(Channel, by_value=True, load_default=None, allow_none=True)
-    topic = fields.Enum(Topic, by_value=True, load_default=None, allow_none=True)
-    sender = fields.UUID(load_default=None, allow_none=True)
+    channel = fields.Enum(Channel, by_value=True, required=True, allow_none=True)
+    topic = fields.Enum(Topic, by_value=True, required=True, allow_none=True)
+    sender = fields.UUID(required=True, allow_none=True)
 
 
 class HoursForm(Schema):
@@ -54,8 +55,9 @@ def add(my: Blueprint, registry: Registry) -> None:
     def refuse() -> Page:
         """Refuse a channel, a topic, a sender, or what they have in common."""
         try:
-            form = ScopeForm().load({name: value or None for name, value in request.form.items()
-                                     if name in ScopeForm().fields})  # fmt: skip
+            form = ScopeForm(unknown=EXCLUDE).load(
+                {name: None if value == ANY else value for name, value in request.form.items()}
+            )
         except ValidationError:
             raise RegistryError(Kind.MALFORMED, "no such channel, topic or sender") from None
         scope = ledger.Scope(form["channel"], form["topic"], form["sender"])
