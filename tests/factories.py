@@ -439,3 +439,14 @@ def complaint_body(number: object = "13800000000", **parts: Any) -> dict[str, An
         "text": "They never asked me.",
         **parts,
     }
+
+
+def inbound_body(number: object = "13800000000", text: str = "TD", **parts: Any) -> dict[str, Any]:
+    return {
+        "from": number,
+        "to": SMS_PORT,
+        "text": text,
+        "received_at": START.isoformat(),
+        "message_id": "m1",
+        **parts,
+    }

@@ -46,6 +46,7 @@ SCOPES = {
     "POST /v1/challenges/<uuid:challenge_id>/evidence": "consent",
     "POST /v1/refusals": "wishes",
     "POST /v1/refusals/<uuid:refusal_id>/lift": "wishes",
+    "POST /v1/inbound-sms": "wishes",
     "POST /v1/reassignments": "tenure",
     "POST /v1/reassignments/<uuid:reassignment_id>/cancel": "tenure",
     "POST /v1/complaints": "wishes",

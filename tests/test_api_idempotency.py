@@ -20,6 +20,7 @@ from tests.factories import (
     consent_body,
     count_rows,
     dump,
+    inbound_body,
     lookup_body,
     make_number,
     make_uscc,
@@ -39,6 +40,7 @@ WRITES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("operator", "complaints/{nobodys}/close", {"outcome": "unfounded"}),
     ("carrier", "refusals", {"number": "13800000000", "via": "hotline"}),
     ("carrier", "refusals/{refusal}/lift", None),
+    ("carrier", "inbound-sms", inbound_body()),
     ("carrier", "reassignments", {"number": "13800000000", "reassigned_at": START.isoformat()}),
     ("carrier", "reassignments/{reassignment}/cancel", None),
     (

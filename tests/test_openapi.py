@@ -124,6 +124,7 @@ RIGHT: dict[str, Any] = {
     "number": "13800000000",
     "granted_at": START.isoformat(),
     "contacted_at": START.isoformat(),
+    "received_at": START.isoformat(),
     "evidence": {"method": "web_form", "notice_text": "I agree."},
     "notice_text": "May we?",
     "text": "Never asked.",
@@ -154,8 +155,10 @@ def cases(operation: Any, ids: dict[str, str]) -> st.SearchStrategy[Any]:
 def hold(case: Any) -> Any:
     if isinstance(case.body, dict):
         right = {name: RIGHT[name] for name in case.body if name in RIGHT}
-        if "from" in case.body:
+        if "from" in case.body and "channel" in case.body:
             right["topic"] = RIGHT["topic"]
+        if "message_id" in case.body:  # It goes from a subscriber to a sender.
+            right |= {"from": RIGHT["to"], "to": RIGHT["from"]}
         if isinstance(case.body.get("to"), list):
             right["to"] = [RIGHT["to"]]
         case.body = {**case.body, **right}

@@ -24,6 +24,7 @@ from tests.factories import (
     complaint_body,
     consent_body,
     dump,
+    inbound_body,
     lookup_body,
     make_number,
     request_body,
@@ -34,6 +35,14 @@ SPELLINGS = [
     CANARY, f"+86{CANARY}", f"86{CANARY}", f"0086{CANARY}", "139 8765 4321", "139-8765-4321",
     "１３９８７６５４３２１",
 ]  # fmt: skip
+
+
+INBOUND: list[tuple[str, dict[str, str]]] = [
+    ("TD", {"message_id": CANARY}),
+    (f"I am {CANARY}.", {"message_id": f"{CANARY}-1"}),
+    (CANARY, {"message_id": f"{CANARY}-2", "to": CANARY}),
+]
+"""SMS that answer a sender, that talk to one, and that went to somebody else."""
 
 
 def traces() -> Iterator[bytes]:
@@ -75,6 +84,10 @@ def plant(client: Client, registry: Registry) -> list[Any]:
         client.post("/v1/lookups", contact, who="carrier", idempotency_key=f"+86{CANARY}"),
         *plant_in_disputes(client, consent),
         client.post(f"/v1/consents/{consent}/withdraw", {"reason": CANARY}, who="sender"),
+        *(
+            client.post("/v1/inbound-sms", inbound_body(CANARY, text, **parts), who="carrier")
+            for text, parts in INBOUND
+        ),
         client.post("/v1/refusals", {"number": CANARY, "via": "sms"}, who="carrier"),
         client.post("/v1/reassignments", reassignment, who="carrier"),
     ]
