@@ -5,7 +5,8 @@ They ask nothing of another host, keep no personal data in a cookie, and work wi
 
 from flask import Flask
 
-from registry.portal import assets, cookie, languages, my, pages, public, signin, visitors, words
+from registry.portal import assets, cookie, languages, pages, public, signin, visitors, words
+from registry.portal.my import blueprints
 from registry.runtime import Registry
 
 
@@ -20,4 +21,4 @@ def attach(app: Flask, registry: Registry) -> None:
     pages.dress(app)
     app.register_blueprint(public.pages(registry))
     app.register_blueprint(signin.pages(registry))
-    my.attach(app, registry)
+    blueprints.attach(app, registry)
