@@ -103,4 +103,6 @@ def open_registry(
         signer = Signer.load(settings.signing_key_path)
     except RegistryError:
         signer = None
+    if demo:
+        settings = settings.for_demo()
     return Registry(settings, rules, opened, signer, demo, clock)

@@ -104,7 +104,7 @@ def _lane(registry: Registry, backend: Backend, *, urgent: bool) -> Job:
     lane = Lane(
         registry.database,
         backend,
-        messenger.house(registry.settings, demo=registry.demo),
+        messenger.house(registry.settings),
         registry.clock,
         urgent=urgent,
         keep_codes=registry.demo,

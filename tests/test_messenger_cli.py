@@ -2,13 +2,15 @@
 
 import re
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry import runtime
-from registry.config import Settings
+from registry.config import DEMO_SMS_NUMBER, Settings
+from registry.messenger import house
 from registry.messenger.backends import Refused
 from registry.messenger.wording import CHINESE
 from tests.sms_factories import Scripted, make_lane
@@ -34,6 +36,15 @@ def refuse_one(shell: Shell) -> str:
     with closing(registry.database):
         make_lane(registry, backend).step()
     return str(backend.sent[0].id)
+
+
+def test_sms_of_a_demo_can_be_answered(demo: Shell) -> None:
+    for given, number in ((None, DEMO_SMS_NUMBER), ("106900007", "106900007")):
+        settings = replace(Settings(demo.folder), sms_number=given)
+        registry = runtime.open_registry(settings, patience=None)
+        with closing(registry.database):
+            make_lane(registry, backend := Scripted(), house=house(registry.settings)).step()
+        assert backend.sent[0].sender == number
 
 
 def test_list_shows_masked_numbers_and_no_text(demo: Shell) -> None:

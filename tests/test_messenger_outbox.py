@@ -455,6 +455,21 @@ def test_many_lanes_at_once_send_every_message_once(world: World, registry: Regi
     assert {row(registry, item).attempts for item in items} == {1}
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_message_that_another_transaction_holds_is_passed_by(
+    world: World, registry: Registry, backend: Scripted, clock: Clock
+) -> None:
+    held = queue_notice(world)
+    clock.pass_(seconds=1)
+    other = queue_notice(world, make_number(1))
+    with registry.database.write() as session:
+        session.get(OutboxItem, held, with_for_update=True)
+        lane = make_lane(registry, backend)
+        assert (lane.step(), lane.step()) == (Accepted("r1"), None)
+    assert [sent.id for sent in backend.sent] == [other]
+    assert lane.step() == Accepted("r2")
+
+
 # What an operator may do
 
 
@@ -534,7 +549,7 @@ def test_question_gets_no_number_where_nobody_can_answer_it(
     world: World, registry: Registry, backend: Scripted
 ) -> None:
     item = queue_notice(world)
-    quiet = messenger.house(registry.settings, demo=False)
+    quiet = messenger.house(registry.settings)
     assert quiet.number is None
     make_lane(registry, backend, house=quiet).step()
     assert row(registry, item).reply_code is None

@@ -77,11 +77,15 @@ class Lane:
         self._record()
         while self._due():
             with self.database.write() as session:
-                claimed = self._claim(session)
-            if claimed is not None:
-                claim, message = claimed
+                item = outbox.claim(
+                    session, self.clock(), urgent=self.urgent, backend=self.backend.name
+                )
+                if item is None:
+                    return None  # Another lane was faster.
+                message = self._prepare(session, item)
+            if message is not None and item.claimed_at is not None:
                 outcome = self.backend.send(message)
-                self._unrecorded = claim, outcome
+                self._unrecorded = Claim(item.id, item.claimed_at), outcome
                 self._record()
                 return outcome
         return None
@@ -90,12 +94,8 @@ class Lane:
         with self.database.read() as connection:
             return outbox.due(connection, self.clock(), urgent=self.urgent)
 
-    def _claim(self, session: Session) -> tuple[Claim, Message] | None:
-        """Claim a message; None when it was not called for any more, or another lane was faster."""
-        now = self.clock()
-        item = outbox.claim(session, now, urgent=self.urgent, backend=self.backend.name)
-        if item is None:
-            return None
+    def _prepare(self, session: Session, item: OutboxItem) -> Message | None:
+        """Return what a claimed message hands over; None when there is nothing to hand over."""
         try:
             text = self._word(session, item)
         except SQLAlchemyError:
@@ -113,7 +113,7 @@ class Lane:
             text = item.text  # What is repeated under one key says the same.
         elif item.notice is not Notice.CODE or self.keep_codes:
             item.text = text
-        return Claim(item.id, now), Message(item.id, item.number, text, self.house.number)
+        return Message(item.id, item.number, text, self.house.number)
 
     def _word(self, session: Session, item: OutboxItem) -> str | None:
         """Word a message, and number the question that it asks."""

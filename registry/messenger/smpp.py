@@ -167,11 +167,15 @@ class Smpp:
 
     def close(self) -> None:
         """Unbind, so that the SMSC knows that nothing more will come."""
-        with self._connecting:
+        if not self._connecting.acquire(timeout=1.0):
+            return  # Somebody is connecting, so nothing is bound.
+        try:
             if self._link is not None and not self._link.ended:
                 with contextlib.suppress(NotSentError, NoAnswerError):
                     self._link.ask("unbind", 1.0)
                 self._link.close()
+        finally:
+            self._connecting.release()
 
 
 def _addresses(message: Message) -> dict[str, object]:

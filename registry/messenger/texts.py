@@ -22,8 +22,6 @@ from registry.messenger.wording import CHINESE, LANGUAGES, Wording
 from registry.models import OutboxItem
 
 MOST_PARTS = 3
-DEMO_NUMBER = "10690000000"
-"""Where the demo's people answer to."""
 
 
 class Room(NamedTuple):
@@ -58,9 +56,9 @@ class House:
     number: str | None = None
 
 
-def house(settings: Settings, *, demo: bool) -> House:
-    """Return what the registry says of itself; a demo has a number in any case."""
-    return House(settings.portal, settings.sms_number or (DEMO_NUMBER if demo else None))
+def house(settings: Settings) -> House:
+    """Return what the registry says of itself."""
+    return House(settings.portal, settings.sms_number)
 
 
 def word(session: Session, item: OutboxItem, house: House, now: datetime) -> str | None:
