@@ -67,6 +67,15 @@ class Deadlines:
 
 
 @dataclass(frozen=True)
+class AnswerDeadline:
+    """Until when the accused sender is to answer, in China; the other steps are not its own."""
+
+    answer_by: date
+    answer_overdue: bool
+    provisional: bool
+
+
+@dataclass(frozen=True)
 class Accusation:
     """A complaint as the sender that it accuses is shown it: it does not learn the number."""
 
@@ -471,6 +480,14 @@ def deadlines(complaint: Complaint, policy: Policy, now: datetime) -> Deadlines:
         inform_overdue=day(closed or now) > inform_by,
         provisional=any(map(working_days.provisional, (forward_by, answer_by, inform_by))),
     )
+
+
+def answer_deadline(accusation: Accusation, policy: Policy, now: datetime) -> AnswerDeadline:
+    """Return until when a sender is to answer, counted as `deadlines` does."""
+    day = working_days.day
+    answer_by = working_days.after(day(accusation.forwarded_at), policy.complaints.answer)
+    done = accusation.answered_at or accusation.closed_at or now
+    return AnswerDeadline(answer_by, day(done) > answer_by, working_days.provisional(answer_by))
 
 
 def _of(*where: ColumnElement[bool]) -> Select[Complaint]:

@@ -19,7 +19,7 @@ from registry.schemas.challenges import (
     ChallengeState,
     ProofSchema,
 )
-from registry.schemas.fields import PageSchema
+from registry.schemas.pages import PageSchema
 from registry.web import caller, commit, idempotent, registry, requires
 
 

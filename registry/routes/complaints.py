@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response, jsonify
 from sqlalchemy.orm import Session
 
-from registry import complaints, working_days
+from registry import complaints
 from registry.access import Scope
 from registry.complaints import Accusation, Draft
 from registry.errors import RegistryError
@@ -24,7 +24,7 @@ from registry.schemas.complaints import (
     ForwardingSchema,
     ReportSchema,
 )
-from registry.schemas.fields import PageSchema
+from registry.schemas.pages import PageSchema
 from registry.web import caller, commit, idempotent, registry, requires
 
 OVERSEERS = frozenset({Scope.ADMIN, Scope.OVERSIGHT})
@@ -201,20 +201,12 @@ def _complaint(row: Complaint, number: str | None = None) -> Body:
 def _accusation(row: Accusation) -> Body:
     """Return a complaint as the sender that it accuses is shown it."""
     opened = registry()
-    answer_by = working_days.after(
-        working_days.day(row.forwarded_at), opened.policy.complaints.answer
-    )
-    done = working_days.day(row.answered_at or row.closed_at or opened.clock())
     return dump(
         ComplaintSchema,
         {
             **vars(row),
             "sending_number": row.sending_number or None,
             "sender": caller().organisation_id,
-            "deadlines": {
-                "answer_by": answer_by,
-                "answer_overdue": done > answer_by,
-                "provisional": working_days.provisional(answer_by),
-            },
+            "deadlines": complaints.answer_deadline(row, opened.policy, opened.clock()),
         },
     )

@@ -9,7 +9,7 @@ from registry.routes.blueprint import v1
 from registry.routes.reading import Body
 from registry.routes.showing import dump
 from registry.schemas.complaints import ViolationSchema, ViolationsSchema
-from registry.schemas.fields import PageSchema
+from registry.schemas.pages import PageSchema
 from registry.web import caller, registry, requires
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate
 
 from registry.lookup import BATCH
 from registry.numbers import LONGEST_INPUT
@@ -39,6 +39,11 @@ _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 def _no_text(mark: str) -> bool:
     unreadable = mark not in "\n\t" and unicodedata.category(mark) in ("Cc", "Cs")
     return unreadable or unicodedata.bidirectional(mark) in _DIRECTIONS
+
+
+def readable(text: str) -> str:
+    """Return what somebody typed or pasted into a page without what is no text."""
+    return "".join(mark for mark in text.replace("\r\n", "\n") if not _no_text(mark))
 
 
 class Number(fields.String):
@@ -119,15 +124,6 @@ def words(vocabulary: type[StrEnum]) -> fields.List[Any]:
 def _different(values: list[Any]) -> None:
     if len(set(values)) < len(values):
         raise ValidationError("The same value twice.")
-
-
-class PageSchema(Schema):
-    """Where the page before ended."""
-
-    cursor = fields.String(
-        load_default=None,
-        metadata={"description": "The cursor that the page before came with."},
-    )
 
 
 def count(least: int = 1, most: int = 2**31 - 1, **kwargs: Any) -> fields.Integer:
