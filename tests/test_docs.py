@@ -22,9 +22,10 @@ def test_docs_show_every_operation_without_an_outside_request(
         shown.goto(f"{address}/docs", wait_until="networkidle")
         page = shown.content()
     app.extensions["recorder"].close()
-    assert set(asked) == {
+    # A browser asks for a page's icon when it likes, which may be after the page is done.
+    assert set(asked) - {"/docs/assets/favicon-32x32.png"} == {
         "/docs", "/docs/start.js", "/docs/assets/swagger-ui.css",
-        "/docs/assets/swagger-ui-bundle.js", "/openapi.json", "/docs/assets/favicon-32x32.png",
+        "/docs/assets/swagger-ui-bundle.js", "/openapi.json",
     }  # fmt: skip
     assert set(re.findall(r'data-path="([^"]+)"', page)) == set(document["paths"])
     assert ("demo registry" in page) is demo
