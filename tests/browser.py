@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from axe_playwright_python.sync_playwright import Axe
 from babel.messages.pofile import read_po
 from flask import Flask
-from playwright.sync_api import Browser, Locator, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Page, Response, sync_playwright
 from werkzeug.serving import make_server
 
 from registry.numbers import SubscriberNumber
@@ -107,21 +107,24 @@ class Visitor:
         """Open a page by its address."""
         return self.page.goto(self.address + path)
 
-    def press(self, text: str, within: Locator | None = None, **values: object) -> None:
-        """Press the button, or follow the link, with a text."""
-        shown = self.says(text, **values)
-        place = within or self.page.locator("body")
-        either = place.get_by_role("button", name=shown).or_(place.get_by_role("link", name=shown))
-        either.first.click()
+    def press(self, text: str) -> None:
+        """Press the button, or follow the link, with a text: the page's own before the frame's."""
+        shown = self.says(text)
+        for place in (self.page.get_by_role("main"), self.page.locator("body")):
+            button = place.get_by_role("button", name=shown, exact=True)
+            found = button.or_(place.get_by_role("link", name=shown, exact=True)).first
+            if place.count() and found.count():
+                break
+        found.click()
         self.page.wait_for_load_state()
 
     def write(self, label: str, value: str) -> None:
         """Fill in the field with a label."""
         self.page.get_by_label(self.says(label)).fill(value)
 
-    def reads(self, text: str, **values: object) -> None:
-        """Wait until a text stands on the page; fails when it does not come."""
-        self.page.get_by_text(self.says(text, **values)).first.wait_for()
+    def reads(self, text: str, *, exact: bool = True, **values: object) -> None:
+        """Wait until a text stands on the page, by itself or within another; fails without it."""
+        self.page.get_by_text(self.says(text, **values), exact=exact).first.wait_for()
 
     def sign_in(self, number: SubscriberNumber | None = None) -> None:
         """Sign in by the pages, with the code of the SMS."""

@@ -1,6 +1,7 @@
 """What people do on the pages, in a real browser, in both languages."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -243,7 +244,7 @@ def test_sms_keyword_shows_on_the_page(
         visitor.sign_in()
         visitor.open("/my/refusals")
         visitor.page.get_by_text("sender 1").first.wait_for()
-        visitor.reads("by SMS")
+        visitor.reads("by SMS", exact=False)
 
 
 @both
@@ -360,7 +361,7 @@ def check(visitor: Visitor, path: str) -> list[str]:
     wide = visitor.page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
     found = [f"{path} is {wide} pixels too wide"] if wide > 0 else []
     text = visitor.page.get_by_role("main").inner_text()
-    if "%(" in text or "None" in text.split() or "{{" in text:
+    if "%(" in text or "{{" in text or re.search(r"(?m)^None$", text):
         found.append(f"{path} shows something that is not for people")
     return [*found, *visitor.violations()]
 
@@ -388,8 +389,12 @@ def test_empty_pages_are_accessible(visit: Visit, full: list[str], language: str
 def test_nothing_moves_while_a_page_loads(visit: Visit, full: list[str]) -> None:
     watch = """
     window.moved = 0;
+    window.places = [];
     new PerformanceObserver(list => {
-      for (const entry of list.getEntries()) window.moved += entry.value;
+      for (const entry of list.getEntries()) {
+        window.moved += entry.value;
+        for (const source of entry.sources) window.places.push(source.node?.className ?? "");
+      }
     }).observe({type: "layout-shift", buffered: true});
     """
     with visit() as visitor:
@@ -397,7 +402,7 @@ def test_nothing_moves_while_a_page_loads(visit: Visit, full: list[str]) -> None
         visitor.sign_in()
         for path in ["/", *PUBLIC, *full]:
             visitor.page.goto(visitor.address + path, wait_until="networkidle")
-            assert visitor.page.evaluate("window.moved") == 0, path
+            assert visitor.page.evaluate("[window.moved, window.places]") == [0, []], path
 
 
 def test_chinese_pages_hold_no_english(visit: Visit, full: list[str]) -> None:
@@ -405,11 +410,10 @@ def test_chinese_pages_hold_no_english(visit: Visit, full: list[str]) -> None:
         visitor.sign_in()
         for path in [*PUBLIC, *full]:
             visitor.open(path)
-            text = visitor.page.locator("main, nav, footer").all_inner_texts()
-            words = [
-                word
-                for word in " ".join(text).split()
-                if word.isascii() and word.isalpha() and len(word) > 3 and word.islower()
-            ]
-            assert set(words) <= {"sender", "agree", "messages", "write", "twice", "week", "about",
-                                  "shop"}, (path, words)  # fmt: skip
+            # What organisations wrote stays as they wrote it.
+            visitor.page.evaluate(
+                "document.querySelectorAll('blockquote, bdi').forEach(n => n.remove())"
+            )
+            text = " ".join(visitor.page.locator("main, nav, footer").all_inner_texts())
+            words = re.findall(r"\b[a-z]{4,}\b", text)
+            assert set(words) <= {"sender"}, (path, words)
