@@ -532,11 +532,14 @@ _OWN_TABLES: tuple[tuple[str, type[Any]], ...] = (
 )
 
 
-def everything(session: Session, number: SubscriberNumber, now: datetime) -> dict[str, Any]:
+def everything(
+    session: Session, number: SubscriberNumber, now: datetime, newest: int | None = None
+) -> dict[str, Any]:
     """Return all that the registry holds on a number in this tenure, ready to be written as JSON.
 
     Digests and secrets are left out: they say nothing about anybody. So is what an SMS with a
-    code said, which only a demo keeps.
+    code said, which only a demo keeps. With `newest`, of each kind only so many are returned;
+    "counts" says how many there are.
     """
     since = tenure_start(session, number)
     found: dict[str, Any] = {
@@ -544,8 +547,9 @@ def everything(session: Session, number: SubscriberNumber, now: datetime) -> dic
         "made_at": now.isoformat(),
         "tenure_since": since.isoformat() if since else None,
     }
-    for name, table in _OWN_TABLES:
-        found[name] = [_plain(row) for row in session.scalars(_own_rows(table, number, since))]
+    queries = {name: _own_rows(table, number, since) for name, table in _OWN_TABLES}
+    for name, query in queries.items():
+        found[name] = [_plain(row) for row in session.scalars(query.limit(newest))]
     for message in found["messages_sent"]:
         if message["notice"] == Notice.CODE:
             message["text"] = None
@@ -565,32 +569,47 @@ def everything(session: Session, number: SubscriberNumber, now: datetime) -> dic
             )
         )
     ]
-    found["events"] = [
-        {"id": row.id, "position": row.position, "event": json.loads(row.payload)}
-        for row in session.scalars(
-            select(Event)
-            .join(EventOpening, EventOpening.event_id == Event.id)
-            .where(
-                EventOpening.number == number,
-                true() if since is None else Event.recorded_at >= since,
-            )
-            .order_by(Event.id)
+    queries["events"] = (
+        select(Event)
+        .join(EventOpening, EventOpening.event_id == Event.id)
+        .where(
+            EventOpening.number == number,
+            true() if since is None else Event.recorded_at >= since,
         )
+        .order_by(Event.id.desc())
+    )
+    found["events"] = [
+        {"id": row.id, "position": row.position, "event": _own_part(row)}
+        for row in session.scalars(queries["events"].limit(newest))
     ]
+    if newest is not None:
+        found["counts"] = {name: _count(session, query) for name, query in queries.items()}
     organisations = _names(session, map(_id, _find_ids(found)))
     found["organisations"] = {str(one): name for one, name in organisations.items()}
     return found
 
 
 def _own_rows(table: type[Any], number: SubscriberNumber, since: datetime | None) -> Select[Any]:
-    """Select a table's rows of a number and of today's tenure."""
+    """Select a table's rows of a number and of today's tenure, the newest first."""
     rows = select(table).where(table.number == number)
     if hasattr(table, "reassignment_id"):
-        return rows.where(table.reassignment_id.is_(None)).order_by(table.recorded_at)
+        return rows.where(table.reassignment_id.is_(None)).order_by(table.recorded_at.desc())
     if table is AskedNumber:
-        return rows.where(true() if since is None else table.day > since.date())
+        of_tenure = true() if since is None else table.day > since.date()
+        return rows.where(of_tenure).order_by(table.day.desc())
     recorded_at = table.decided_at if table is Lookup else table.recorded_at
-    return rows.where(true() if since is None else recorded_at >= since).order_by(recorded_at)
+    of_tenure = true() if since is None else recorded_at >= since
+    return rows.where(of_tenure).order_by(recorded_at.desc())
+
+
+_OF_THE_ONE_BEFORE = {"consents", "refusals", "contact_hours"}
+
+
+def _own_part(event: Event) -> dict[str, Any]:
+    """Return what an event says, without what a reassignment tells of the earlier subscriber."""
+    said: dict[str, Any] = json.loads(event.payload)
+    hidden = _OF_THE_ONE_BEFORE if event.kind == "number_reassigned" else set()
+    return {name: value for name, value in said.items() if name not in hidden}
 
 
 _HIDDEN = {"details"}

@@ -208,8 +208,8 @@ def test_error_stands_at_its_field_and_nothing_typed_is_lost(
 
 
 def test_several_errors_are_shown_together(browser: Browser) -> None:
-    send(browser, channel="", topic="", contacted_at="")
-    assert browser.page.text.count('class="error"') == 3
+    send(browser, channel="", sending_number="12", topic="", contacted_at="")
+    assert browser.page.text.count('class="error"') == 4
     assert values(browser)["text"] == "They never asked me."
 
 
@@ -239,6 +239,11 @@ def test_time_before_the_number_was_the_own_is_refused(
     browser = send(Browser(app, registry).sign_in(NUMBER))
     assert "At that time the number was somebody else&#39;s" in browser.page.text
     assert filed(registry) == []
+
+
+def test_what_is_no_text_is_left_out_of_it(browser: Browser, registry: Registry) -> None:
+    send(browser, text="One\r\ntwo\x00\x1b\u202ethree.")
+    assert [row.text for row in filed(registry)] == ["One\ntwothree."]
 
 
 def test_sending_twice_is_one_complaint(browser: Browser, registry: Registry) -> None:

@@ -261,7 +261,7 @@ def test_double_click_agrees_once(browser: Browser, registry: Registry) -> None:
 
 
 def test_label_is_trimmed_and_shown_as_text(browser: Browser, registry: Registry) -> None:
-    ask(browser, label=f"  {HOSTILE}\n\t and   more")
+    ask(browser, label=f"  {HOSTILE}\n\t and \u202e  more")
     [link] = links(registry)
     assert link.label == f"{HOSTILE} and more"[:40]
     enter(browser, sent_code(registry, MEMBER))

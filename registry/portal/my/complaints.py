@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validate
 from sqlalchemy.orm import Session
 from werkzeug.wrappers.response import Response as AnyResponse
 
@@ -22,6 +22,7 @@ from registry.portal import languages
 from registry.portal.my import paging
 from registry.portal.visitors import visitor
 from registry.runtime import Registry
+from registry.schemas.fields import readable
 
 Page = str | tuple[str, int] | AnyResponse
 
@@ -56,7 +57,7 @@ class ComplaintForm(Schema):
     sending_number = fields.String(load_default="")
     contacted_at = fields.NaiveDateTime(required=True, format=MINUTE)
     topic = fields.Enum(Topic, by_value=True, required=True)
-    text = fields.String(load_default="")
+    text = fields.String(load_default="", validate=validate.Length(max=LONGEST_TEXT))
     lookup = fields.UUID(load_default=None, allow_none=True)
 
 
@@ -131,9 +132,9 @@ def add(my: Blueprint, registry: Registry) -> None:
     @my.post("/complaints")
     def complain() -> Page:
         """File the complaint; what was typed stays when something in it is wrong."""
-        typed = {name: request.form.get(name, "") for name in FIELDS}
+        typed = {name: readable(request.form.get(name, "")) for name in FIELDS}
         try:
-            draft = _read(typed)
+            draft = _read(registry, typed)
             with registry.database.write() as storage:
                 filed = _file(registry, storage, draft)
         except ValidationError as error:
@@ -187,11 +188,22 @@ def _file(registry: Registry, storage: Session, draft: Draft) -> Complaint:
     )
 
 
-def _read(typed: Mapping[str, str]) -> Draft:
-    """Read the form; raises `ValidationError` with the names of wrong fields."""
-    form = ComplaintForm().load(
-        {**typed, "lookup": typed["lookup"] or None, "contacted_at": typed["contacted_at"][:16]}
-    )
+def _read(registry: Registry, typed: Mapping[str, str]) -> Draft:
+    """Read the form; raises `ValidationError` with the names of all wrong fields."""
+    written = {
+        **typed,
+        "contacted_at": typed["contacted_at"][:16],
+        "text": typed["text"].strip(),
+        "lookup": typed["lookup"] or None,
+    }
+    wrong = ComplaintForm().validate(written)
+    try:
+        complaints.shown_number(typed["sending_number"], registry.policy.default_region)
+    except RegistryError as error:
+        wrong["sending_number"] = [error.detail]
+    if wrong:
+        raise ValidationError(wrong)
+    form = ComplaintForm().load(written)
     return Draft(
         channel=form["channel"],
         sending_number=form["sending_number"],

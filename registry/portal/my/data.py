@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from flask import Blueprint, Response, render_template
 from flask_babel import LazyString
@@ -34,12 +35,12 @@ def add(own: Blueprint, registry: Registry) -> None:
     @own.get("/data")
     def data() -> str:
         """Show everything that is held, in sections."""
-        held = Holdings(_everything(registry))
+        held = Holdings(_everything(registry, SHOWN))
         since = held.everything["tenure_since"]
         return render_template(
             "my/data.html",
             sections=[_show(section, held) for section in SECTIONS],
-            events=len(held.rows("events")),
+            events=held.everything["counts"]["events"],
             made_at=_when(held.everything["made_at"]),
             since=_when(since) if since else None,
             most=SHOWN,
@@ -55,16 +56,16 @@ def add(own: Blueprint, registry: Registry) -> None:
         return response
 
 
-def _everything(registry: Registry) -> dict[str, object]:
+def _everything(registry: Registry, newest: int | None = None) -> dict[str, Any]:
     with registry.database.snapshot() as storage:
-        return subscribers.everything(storage, visitor().own, registry.clock())
+        return subscribers.everything(storage, visitor().own, registry.clock(), newest)
 
 
 def _show(section: Section, held: Holdings) -> Shown:
     rows = held.rows(section.name)
-    newest = sorted(rows, key=lambda row: str(row[section.at]), reverse=True)[:SHOWN]
-    entries = [(_when(row[section.at]), section.say(row, held)) for row in newest]
-    return Shown(section.name, section.title, entries, len(rows))
+    entries = [(_when(row[section.at]), section.say(row, held)) for row in rows]
+    count = held.everything["counts"].get(section.name, len(rows))
+    return Shown(section.name, section.title, entries, count)
 
 
 def _when(text: str) -> str:

@@ -17,6 +17,7 @@ from registry.portal import languages
 from registry.portal.signin import FAILURES, Unreachable, read_number
 from registry.portal.visitors import visitor
 from registry.runtime import Registry
+from registry.schemas.fields import readable
 
 Page = str | tuple[str, int] | AnyResponse
 
@@ -63,7 +64,7 @@ def _add_asking(own: Blueprint, registry: Registry) -> None:
         """Send a code to somebody who is to be looked after, and who passes it on or does not."""
         web.limit_address()
         written = request.form.get("number", "")
-        label = " ".join(request.form.get("label", "").split())[:LONGEST_LABEL]
+        label = " ".join(readable(request.form.get("label", "")).split())[:LONGEST_LABEL]
         number = read_number(written, registry)
         if isinstance(number, Unreachable):
             return _page(registry, Asked(written, label, unreachable=number)), 422
