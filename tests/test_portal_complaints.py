@@ -260,7 +260,7 @@ def test_too_many_in_a_day_are_refused_without_losing_what_was_typed(
     for index in range(1, complaints.MOST_A_DAY + 1):
         desk.file(NUMBER, contacted_at=START - timedelta(minutes=index))
     send(browser, text="The fifty-first.")
-    assert browser.page.status_code == 429
+    assert (browser.page.status_code, browser.page.headers["Retry-After"]) == (429, "3600")
     assert "That is as many complaints as one can make in a day" in browser.shown
     assert values(browser)["text"] == "The fifty-first."
     assert len(filed(registry)) == complaints.MOST_A_DAY

@@ -24,7 +24,7 @@ from registry.portal.visitors import visitor
 from registry.runtime import Registry
 from registry.schemas.fields import readable
 
-Page = str | tuple[str, int] | AnyResponse
+Page = str | tuple[str, int] | tuple[str, int, dict[str, str]] | AnyResponse
 
 MINUTE = "%Y-%m-%dT%H:%M"
 """How browsers write a local time."""
@@ -143,7 +143,8 @@ def add(my: Blueprint, registry: Registry) -> None:
             return _form(registry, typed, dict.fromkeys(error.messages_dict)), 422
         except RegistryError as error:
             if error.kind is Kind.RATE_LIMITED:
-                return _form(registry, typed, too_many=True), 429
+                page = _form(registry, typed, too_many=True)
+                return page, 429, {"Retry-After": str(error.retry_after)}
             if error.kind is not Kind.INVALID:
                 raise
             return _form(registry, typed, error.fields or {}), 422

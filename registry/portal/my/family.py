@@ -19,7 +19,7 @@ from registry.portal.visitors import visitor
 from registry.runtime import Registry
 from registry.schemas.fields import readable
 
-Page = str | tuple[str, int] | AnyResponse
+Page = str | tuple[str, int] | tuple[str, int, dict[str, str]] | AnyResponse
 
 LONGEST_LABEL = 40
 OBSTACLES = {
@@ -73,7 +73,8 @@ def _add_asking(own: Blueprint, registry: Registry) -> None:
                 link = _ask(registry, storage, number, label or None)
         except RegistryError as error:
             if error.kind is Kind.RATE_LIMITED:
-                return _page(registry, Asked(written, label, wait=error.retry_after)), 429
+                page = _page(registry, Asked(written, label, wait=error.retry_after))
+                return page, 429, {"Retry-After": str(error.retry_after)}
             if error.kind is not Kind.CONFLICT:
                 raise
             return _page(registry, Asked(written, label, obstacle=_say(error))), 422
@@ -92,7 +93,8 @@ def _add_asking(own: Blueprint, registry: Registry) -> None:
             if error.kind is not Kind.RATE_LIMITED:
                 raise
             with registry.database.snapshot() as storage:
-                return _code_page(registry, storage, link, wait=error.retry_after), 429
+                page = _code_page(registry, storage, link, wait=error.retry_after)
+            return page, 429, {"Retry-After": str(error.retry_after)}
         flash(gettext("A new code is on its way."), "ok")
         return redirect(url_for(".family_code", family_id=link.id))
 
