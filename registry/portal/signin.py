@@ -18,7 +18,7 @@ from registry.portal.cookie import SIGNED_IN
 from registry.portal.pages import protect
 from registry.runtime import Registry
 
-Page = str | tuple[str, int] | AnyResponse
+Page = str | tuple[str, int] | tuple[str, int, dict[str, str]] | AnyResponse
 
 CODE = "code"
 """Under this name the cookie keeps the id of the code that was sent."""
@@ -75,7 +75,8 @@ def pages(registry: Registry) -> Blueprint:
         except RegistryError as error:
             if error.kind is not Kind.RATE_LIMITED:
                 raise
-            return render_template("signin.html", written=written, wait=error.retry_after), 429
+            page = render_template("signin.html", written=written, wait=error.retry_after)
+            return page, 429, {"Retry-After": str(error.retry_after)}
         session[CODE] = sent.id.hex
         return redirect(url_for(".code"))
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from flask import Blueprint, g, make_response, redirect, request, session, url_for
@@ -112,8 +111,8 @@ def remember(token: str) -> str:
     session.clear()
     session.update(kept)
     session[SIGNED_IN] = token
-    own = isinstance(wanted, str) and wanted.startswith("/my") and not urlsplit(wanted).netloc
-    return wanted if own else url_for("my.overview")
+    overview = url_for("my.overview")
+    return wanted if isinstance(wanted, str) and wanted.startswith(overview) else overview
 
 
 def forget() -> None:
