@@ -26,6 +26,13 @@ from tests.postgres import PostgresServer
 URL_VARIABLE = "REGISTRY_TEST_DATABASE_URL"
 SERVER = pytest.StashKey[PostgresServer]()
 KEY = NumberKey(bytes(range(32)))
+EMPTYING = "; ".join(
+    # Of a few rows this takes a fiftieth of the time of TRUNCATE.
+    [
+        *(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)),
+        "ALTER SEQUENCE events_id_seq RESTART",
+    ]
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,10 +112,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         return f"sqlite:///{path}"
     address: URL = request.getfixturevalue("migrated_postgresql")
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     engine = create_engine(address.set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        connection.exec_driver_sql(EMPTYING)
     engine.dispose()
     return address.render_as_string(hide_password=False)
 
