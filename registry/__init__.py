@@ -52,7 +52,6 @@ def create_app(registry: "Registry | None" = None) -> "Flask":
     web.handle_errors(app)
     web.harden(app)
     openapi = web.OpenApi(app)
-    openapi.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     openapi.register_blueprint(api.v1)
     app.register_blueprint(docs.pages(registry))
     portal.attach(app, registry)

@@ -102,6 +102,12 @@ class OpenApi(Api):  # type: ignore[misc]
 
     DEFAULT_ERROR_RESPONSE_NAME = None
 
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app)
+        self.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
+        # Described once and referred to: every route has a dozen of them.
+        self.spec.components.schema("Problem", schema=ProblemSchema)
+
     def _register_error_handlers(self) -> None:
         pass
 
@@ -222,7 +228,7 @@ def _document(view: type_of_view, scope: str, security: list[Any]) -> type_of_vi
     problems = {
         str(status): {
             "description": ", ".join(kind for kind in Kind if STATUS[kind] == status),
-            "content": {PROBLEM: {"schema": ProblemSchema}},
+            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in sorted(set(STATUS.values()) - {405, 500})
     }
