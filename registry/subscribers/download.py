@@ -1,0 +1,163 @@
+"""All that the registry holds on a number, for its subscriber to take away."""
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, true
+from sqlalchemy.orm import Session, joinedload
+
+from registry.ledger import tenure_start
+from registry.models import (
+    AskedNumber,
+    Base,
+    Challenge,
+    Complaint,
+    Consent,
+    ConsentRequest,
+    Event,
+    EventOpening,
+    FamilyLink,
+    Grant,
+    InboundMessage,
+    Lookup,
+    Notice,
+    OneTimeCode,
+    OutboxItem,
+    OwnContactHours,
+    PortalSession,
+    Reassignment,
+    Refusal,
+    Violation,
+)
+from registry.numbers import SubscriberNumber
+from registry.subscribers.rows import count, names_of, own_rows, read_id
+
+_OWN_TABLES: tuple[tuple[str, type[Any]], ...] = (
+    ("refusals", Refusal),
+    ("contact_hours", OwnContactHours),
+    ("consents", Consent),
+    ("requests", ConsentRequest),
+    ("challenges", Challenge),
+    ("violations", Violation),
+    ("complaints", Complaint),
+    ("lookups", Lookup),
+    ("messages_sent", OutboxItem),
+    ("messages_received", InboundMessage),
+    ("codes", OneTimeCode),
+    ("sessions", PortalSession),
+    ("asked_numbers", AskedNumber),
+    ("reassignments", Reassignment),
+)
+
+
+def everything(
+    session: Session, number: SubscriberNumber, now: datetime, newest: int | None = None
+) -> dict[str, Any]:
+    """Return all that the registry holds on a number in this tenure, ready to be written as JSON.
+
+    Digests and secrets are left out: they say nothing about anybody. So is what an SMS with a
+    code said, which only a demo keeps. With `newest`, of each kind only so many are returned;
+    "counts" says how many there are.
+    """
+    since = tenure_start(session, number)
+    found: dict[str, Any] = {
+        "number": number.e164,
+        "made_at": now.isoformat(),
+        "tenure_since": since.isoformat() if since else None,
+    }
+    queries = {name: own_rows(table, number, since) for name, table in _OWN_TABLES}
+    for name, query in queries.items():
+        found[name] = [_plain(row) for row in session.scalars(query.limit(newest))]
+    for message in found["messages_sent"]:
+        if message["notice"] == Notice.CODE:
+            message["text"] = None
+    grants = {consent["grant_id"] for consent in found["consents"]}
+    found["grants"] = [
+        {**_plain(row), "evidence": _plain(row.evidence)}
+        for row in session.scalars(
+            select(Grant).options(joinedload(Grant.evidence)).where(Grant.id.in_(map(UUID, grants)))
+        )
+    ]
+    found["family"] = [
+        {**_plain(link), "carer": str(link.carer), "member": str(link.member)}
+        for link in session.scalars(
+            select(FamilyLink).where(
+                (FamilyLink.carer == number) | (FamilyLink.member == number),
+                true() if since is None else FamilyLink.recorded_at >= since,
+            )
+        )
+    ]
+    queries["events"] = (
+        select(Event)
+        .join(EventOpening, EventOpening.event_id == Event.id)
+        .where(
+            EventOpening.number == number,
+            true() if since is None else Event.recorded_at >= since,
+        )
+        .order_by(Event.id.desc())
+    )
+    found["events"] = [
+        {"id": row.id, "position": row.position, "event": _own_part(row)}
+        for row in session.scalars(queries["events"].limit(newest))
+    ]
+    if newest is not None:
+        found["counts"] = {name: count(session, query) for name, query in queries.items()}
+    organisations = names_of(session, map(read_id, _find_ids(found)))
+    found["organisations"] = {str(one): name for one, name in organisations.items()}
+    return found
+
+
+_OF_THE_ONE_BEFORE = {"consents", "refusals", "contact_hours"}
+
+
+def _own_part(event: Event) -> dict[str, Any]:
+    """Return what an event says, without what a reassignment tells of the earlier subscriber."""
+    said: dict[str, Any] = json.loads(event.payload)
+    hidden = _OF_THE_ONE_BEFORE if event.kind == "number_reassigned" else set()
+    return {name: value for name, value in said.items() if name not in hidden}
+
+
+_HIDDEN = {"details"}
+"""What a message needs besides its subject, such as the code that it brings."""
+
+
+def _plain(row: Base) -> dict[str, Any]:
+    """Return a row's columns as JSON knows them, without what is only a digest."""
+    values = {column.key: getattr(row, column.key) for column in row.__mapper__.column_attrs}
+    return {
+        name: _json(value)
+        for name, value in values.items()
+        if not isinstance(value, bytes) and name not in _HIDDEN
+    }
+
+
+def _json(value: object) -> object:
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, SubscriberNumber):
+        return value.e164
+    return value if value is None or isinstance(value, int | str | bool) else str(value)
+
+
+def _find_ids(found: object) -> set[str]:
+    """Return every id of an organisation that stands anywhere in the data."""
+    if isinstance(found, Mapping):
+        own = {
+            value
+            for name, value in found.items()
+            if name in _ORGANISATION_COLUMNS and isinstance(value, str)
+        }
+        return own.union(*map(_find_ids, found.values()))
+    if isinstance(found, list):
+        return set().union(*map(_find_ids, found))
+    return set()
+
+
+_ORGANISATION_COLUMNS = {
+    "sender_id", "recorded_by", "asker_id", "carrier_id", "organisation_id", "actor", "sender",
+}  # fmt: skip
