@@ -98,18 +98,23 @@ def issue(
 
 
 def _check_limits(session: Session, asked: OneTimeCode, limits: Codes, now: datetime) -> None:
-    """Raise when a code more would be too many; the wait is until the count is lower again."""
-    sent, last, first = session.execute(
+    """Raise when a code more would be too many; the wait is until the count is lower again.
+
+    Nobody waits for a code that was used: asking for one tells nobody who signed in just now.
+    """
+    unused = OneTimeCode.used_at.is_(None)
+    sent, first, left, last = session.execute(
         select(
             func.count(),
-            func.max(OneTimeCode.recorded_at),
             func.min(OneTimeCode.recorded_at),
+            func.count().filter(unused),
+            func.max(OneTimeCode.recorded_at).filter(unused),
         ).where(OneTimeCode.number == asked.number, OneTimeCode.recorded_at > now - DAY)
     ).one()
     if sent >= limits.per_number_per_day:
         raise _too_many(first + DAY - now)
-    if sent:
-        wait = min(timedelta(seconds=limits.first_wait_seconds) * 2 ** (sent - 1), HOUR)
+    if left:
+        wait = min(timedelta(seconds=limits.first_wait_seconds) * 2 ** (left - 1), HOUR)
         if now < last + wait:
             raise _too_many(last + wait - now)
     for column, most in (

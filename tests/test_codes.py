@@ -176,6 +176,22 @@ def test_wait_for_the_next_code_doubles(registry: Registry, clock: Clock) -> Non
     assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
 
 
+def test_nobody_waits_for_a_code_that_was_used(registry: Registry, clock: Clock) -> None:
+    check(registry, issue(registry))
+    issue(registry)
+    assert wait_of(lambda: issue(registry)) == 60
+    clock.pass_(seconds=60)
+    check(registry, issue(registry))
+    issue(registry)
+    assert wait_of(lambda: issue(registry)) == 120
+
+
+def test_codes_that_were_used_count_for_the_day(registry: Registry) -> None:
+    for _ in range(10):
+        check(registry, issue(registry))
+    assert wait_of(lambda: issue(registry)) == timedelta(days=1).total_seconds()
+
+
 def test_number_gets_ten_codes_a_day(registry: Registry, clock: Clock) -> None:
     for _ in range(10):
         issue(registry)

@@ -46,6 +46,21 @@ def test_subscriber_signs_in_with_the_code_and_out_again(browser: Browser) -> No
     assert browser.page.request.path == "/sign-in"
 
 
+def test_subscriber_who_signed_out_signs_in_again_at_once(browser: Browser) -> None:
+    for _ in range(3):
+        browser.sign_in()
+        browser.post("/sign-out")
+    assert "You are signed out" in browser.shown
+
+
+def test_asking_for_a_code_does_not_tell_who_signed_in_a_moment_ago(
+    app: Flask, browser: Browser, registry: Registry
+) -> None:
+    browser.sign_in()
+    stranger = ask(Browser(app, registry, address="192.0.2.2"), make_number().e164)
+    assert stranger.page.request.path == "/sign-in/code"
+
+
 def test_page_that_was_wanted_comes_after_signing_in(browser: Browser) -> None:
     browser.get("/my/refusals")
     assert browser.page.request.path == "/sign-in"
