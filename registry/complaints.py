@@ -20,7 +20,7 @@ from registry import events, messenger, senders, working_days
 from registry.consent import Channel, Topic
 from registry.database import Clock, lock_number
 from registry.errors import Kind, RegistryError
-from registry.ledger import CLOCK_LEEWAY, By, tenure_start
+from registry.ledger import CLOCK_LEEWAY, By, tenure_start, whose
 from registry.models import Complaint, ComplaintOutcome, Event, Lookup, Notice, Organisation
 from registry.numbers import SubscriberNumber, clean, parse_sending
 from registry.policy import Policy
@@ -297,9 +297,10 @@ def _check_reporter(session: Session, first: Complaint, by: By) -> None:
 
 def oversee(session: Session, complaint_id: UUID, *, overseer_id: UUID, clock: Clock) -> Complaint:
     """Return anybody's complaint to a regulator or operator, and record that it was looked at."""
-    complaint = _one(session.scalar(_of(Complaint.id == complaint_id)))
+    complaint = _locked(session, complaint_id)
     data = {"complaint": complaint.id}
-    events.record(session, "complaint_overseen", clock(), overseer_id, data, complaint.number)
+    number = whose(session, complaint.number, complaint.recorded_at)
+    events.record(session, "complaint_overseen", clock(), overseer_id, data, number)
     return complaint
 
 
@@ -439,9 +440,9 @@ def _moved(
     now: datetime,
 ) -> Complaint:
     """Record a step and tell whoever filed the complaint, if it is still that subscriber."""
-    events.record(session, kind, now, actor_id, data, complaint.number)
-    since = tenure_start(session, complaint.number)
-    if complaint.number.takes_sms and (since is None or complaint.recorded_at >= since):
+    number = whose(session, complaint.number, complaint.recorded_at)
+    events.record(session, kind, now, actor_id, data, number)
+    if number is not None and number.takes_sms:
         step = kind.removeprefix("complaint_")
         messenger.queue(
             session,

@@ -1,20 +1,22 @@
 """What a number may see of itself: only its own, only of this tenure, and all of it."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from registry import ledger, subscribers
+from registry import complaints, ledger, subscribers
 from registry.consent import Basis, Channel, Topic
 from registry.errors import Kind, RegistryError
 from registry.ledger import By, Scope
-from registry.models import Via
+from registry.models import ComplaintOutcome, Event, Via
 from registry.numbers import SubscriberNumber
 from registry.policy import Period
 from registry.runtime import Registry
 from registry.subscribers import Standing
-from tests.factories import OTHER_PORT, Client, Clock, World, make_number
+from tests.factories import OTHER_PORT, SMS_PORT, Client, Clock, World, make_number
 
 OWN = By(Via.PORTAL)
 
@@ -224,6 +226,65 @@ def test_new_subscriber_sees_nothing_of_the_one_before(
     assert data["tenure_since"] is not None
     for name in ("consents", "grants", "refusals", "requests", "challenges", "lookups"):
         assert data[name] == [], name
+
+
+def test_new_subscriber_sees_nothing_of_what_comes_of_the_one_before(
+    registry: Registry, world: World, clock: Clock
+) -> None:
+    [unproven] = world.grant()
+    [proven] = world.grant(topics=(Topic.GAMES,))
+    challenge(world, unproven.id)
+    answered = challenge(world, proven.id)
+    ask(world)
+    draft = complaints.Draft(Channel.SMS, SMS_PORT, Topic.RETAIL, clock(), "Not asked for.")
+    filed = world.own(complaints.file, draft)
+    world.reassign(reassigned_at=clock.pass_(hours=1))
+    evidence: dict[str, Any] = {"text": "The form.", "sha256": None, "uri": None}
+    sender = {"sender_id": world.sender.id, "clock": clock}
+    overseer = {"overseer_id": world.regulator.id, "clock": clock}
+    closing = {"actor_id": world.operator.id, "policy": registry.policy, "clock": clock}
+    for act in (
+        partial(ledger.bring_evidence, challenge_id=answered.id, **evidence, **sender),
+        partial(ledger.oversee, consent_id=unproven.id, **overseer),
+        partial(complaints.forward, complaint_id=filed.id, actor_id=world.operator.id, clock=clock),
+        partial(complaints.answer, complaint_id=filed.id, text="We had leave.", **sender),
+        partial(
+            complaints.close,
+            complaint_id=filed.id,
+            outcome=ComplaintOutcome.UPHELD,
+            **closing,
+        ),
+        partial(complaints.oversee, complaint_id=filed.id, **overseer),
+    ):
+        world.do(act)
+    clock.pass_(days=30)
+    assert ledger.void_due(registry.database, clock=clock) == 1
+    assert ledger.lapse_due(registry.database, clock=clock) == 1
+    with registry.database.snapshot() as session:
+        kinds = set(session.scalars(select(Event.kind)))
+        shown = [one.kind for one in subscribers.history(session, make_number())]
+    assert {
+        "challenge_answered", "consent_overseen", "complaint_forwarded", "complaint_answered",
+        "complaint_closed", "complaint_overseen", "consent_voided", "consent_request_lapsed",
+    } <= kinds  # fmt: skip
+    assert shown == ["number_reassigned"]
+    data = everything(registry)
+    assert [one["event"]["kind"] for one in data["events"]] == ["number_reassigned"]
+    assert data["violations"] == []
+
+
+def test_subscriber_of_this_tenure_is_shown_the_violation_against_it(
+    registry: Registry, world: World, clock: Clock
+) -> None:
+    world.reassign()
+    clock.pass_(hours=1)
+    [consent] = world.grant()
+    challenge(world, consent.id)
+    clock.pass_(days=30)
+    ledger.void_due(registry.database, clock=clock)
+    data = everything(registry)
+    assert [row["subject_id"] for row in data["violations"]] == [data["challenges"][0]["id"]]
+    assert data["events"][0]["event"]["kind"] == "consent_voided"
 
 
 def test_download_holds_everything_of_the_number_and_nothing_of_others(

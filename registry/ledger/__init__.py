@@ -27,7 +27,7 @@ from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirm, gran
 from registry.ledger.hours import lift_own_hours, set_own_hours
 from registry.ledger.refusals import Scope, lift, lift_own, refuse
 from registry.ledger.requests import RequestState, ask, own_request, request_state, topics_of
-from registry.ledger.tenure import cancel_reassignment, reassign, tenure_start
+from registry.ledger.tenure import cancel_reassignment, reassign, tenure_start, todays, whose
 from registry.ledger.violations import oversee_violations
 from registry.ledger.withdrawals import withdraw, withdraw_all, withdraw_own
 
@@ -67,8 +67,10 @@ __all__ = [
     "set_own_hours",
     "state",
     "tenure_start",
+    "todays",
     "topics_of",
     "void_due",
+    "whose",
     "withdraw",
     "withdraw_all",
     "withdraw_own",

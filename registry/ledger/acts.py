@@ -52,7 +52,7 @@ def record(
     now: datetime,
     by: By,
     data: Mapping[str, Any],
-    number: SubscriberNumber,
+    number: SubscriberNumber | None,
 ) -> int:
     """Insert the event of an act, which says who acted, and return its id."""
     return events.record(session, kind, now, by.organisation_id, {**data, **by.words}, number)

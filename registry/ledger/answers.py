@@ -15,7 +15,7 @@ from registry.ledger.consents import of_grant
 from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirmed_topics, grant
 from registry.ledger.refusals import refuse_topics
 from registry.ledger.requests import topics_of
-from registry.ledger.tenure import tenure_start
+from registry.ledger.tenure import todays, whose
 from registry.models import Consent, ConsentRequest, Method, RequestOutcome, Via
 from registry.numbers import SubscriberNumber
 from registry.policy import Policy
@@ -78,14 +78,11 @@ def decline(
 def _request_of(session: Session, number: SubscriberNumber, request_id: UUID) -> ConsentRequest:
     """Return a request to the subscriber who has the number today, as it is stored now."""
     request = session.get(ConsentRequest, request_id, populate_existing=True)
-    if request is None or request.number != number or not _of_today(session, request):
+    if request is None or request.number != number:
+        raise acts.not_found("request")
+    if not todays(session, number, request.recorded_at):
         raise acts.not_found("request")
     return request
-
-
-def _of_today(session: Session, request: ConsentRequest) -> bool:
-    since = tenure_start(session, request.number)
-    return since is None or request.recorded_at >= since
 
 
 def _check_open(request: ConsentRequest, now: datetime) -> None:
@@ -132,7 +129,8 @@ def _close(
         "topics": request.topics.split(),
         **answer,
     }
-    acts.record(session, f"consent_request_{outcome}", now, by, data, request.number)
+    number = whose(session, request.number, request.recorded_at)
+    acts.record(session, f"consent_request_{outcome}", now, by, data, number)
     session.flush()
 
 
@@ -166,7 +164,7 @@ def _lapse(session: Session, request_id: UUID, clock: Clock) -> bool:
     if request.outcome is not None or now < request.answer_by:
         return False
     topics: set[Topic] = set()
-    if _of_today(session, request):
+    if todays(session, request.number, request.recorded_at):
         asked = topics_of(request)
         topics = asked - confirmed_topics(
             session, request.number, request.sender_id, request.channel, tuple(asked), now

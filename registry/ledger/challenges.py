@@ -19,7 +19,7 @@ from registry.ledger.acts import By
 from registry.ledger.consents import PAGE, consent_of, of_grant
 from registry.ledger.grants import confirmed_topics
 from registry.ledger.refusals import refuse_topics
-from registry.ledger.tenure import tenure_start
+from registry.ledger.tenure import todays, whose
 from registry.models import (
     Challenge,
     ChallengeOutcome,
@@ -143,7 +143,8 @@ def bring_evidence(
     disputed.outcome = ChallengeOutcome.EVIDENCED
     data = {**_about(disputed), "evidence": {"sha256": sha256}}
     by = By(Via.SENDER, sender_id)
-    acts.record(session, "challenge_answered", now, by, data, disputed.number)
+    number = whose(session, disputed.number, disputed.recorded_at)
+    acts.record(session, "challenge_answered", now, by, data, number)
     _tell(session, Notice.CHALLENGE_ANSWERED, disputed, now)
     session.flush()
     return disputed
@@ -159,8 +160,7 @@ def _about(disputed: Challenge) -> dict[str, object]:
 
 def _tell(session: Session, notice: Notice, disputed: Challenge, now: datetime) -> None:
     """Tell the subscriber who disputed it; a new one of the number hears nothing of it."""
-    since = tenure_start(session, disputed.number)
-    if since is None or disputed.recorded_at >= since:
+    if todays(session, disputed.number, disputed.recorded_at):
         acts.tell(session, notice, disputed.number, disputed.id, now)
 
 
@@ -213,7 +213,8 @@ def _void(session: Session, challenge_id: UUID, clock: Clock) -> bool:
         "violation": violation.id,
     }
     by = By(Via.REGISTRY)
-    violation.event_id = acts.record(session, "consent_voided", now, by, data, disputed.number)
+    number = whose(session, disputed.number, disputed.recorded_at)
+    violation.event_id = acts.record(session, "consent_voided", now, by, data, number)
     session.add(violation)
     _tell(session, Notice.CONSENT_VOIDED, disputed, now)
     session.flush()

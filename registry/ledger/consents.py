@@ -9,7 +9,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session, joinedload
 
 from registry import events
-from registry.database import Clock
+from registry.database import Clock, lock_number
 from registry.ledger import acts
 from registry.models import Consent, Grant
 from registry.numbers import SubscriberNumber
@@ -105,8 +105,11 @@ def oversee(session: Session, consent_id: UUID, *, overseer_id: UUID, clock: Clo
     consent = session.get(Consent, consent_id, options=_WHOLE)
     if consent is None:
         raise acts.not_found("consent")
+    lock_number(session, consent.number)
+    session.refresh(consent, ["reassignment_id"])
     data = {"consent": consent.id}
-    events.record(session, "consent_overseen", clock(), overseer_id, data, consent.number)
+    number = None if consent.reassignment_id else consent.number  # The new one reads nothing of it.
+    events.record(session, "consent_overseen", clock(), overseer_id, data, number)
     return consent
 
 

@@ -40,6 +40,22 @@ def tenure_start(session: Session, number: SubscriberNumber) -> datetime | None:
     return latest.reassigned_at if latest else None
 
 
+def todays(session: Session, number: SubscriberNumber, recorded_at: datetime) -> bool:
+    """Tell whether what was recorded then is of the subscriber who has the number today."""
+    since = tenure_start(session, number)
+    return since is None or recorded_at >= since
+
+
+def whose(
+    session: Session, number: SubscriberNumber, recorded_at: datetime
+) -> SubscriberNumber | None:
+    """Return the number for the event of something about what was recorded then.
+
+    None when that is an earlier subscriber's: today's must not read it in the number's history.
+    """
+    return number if todays(session, number, recorded_at) else None
+
+
 def reassign(
     session: Session,
     number: SubscriberNumber,

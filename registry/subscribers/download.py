@@ -6,7 +6,7 @@ from datetime import date, datetime, time
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, true
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from registry.ledger import tenure_start
@@ -69,6 +69,8 @@ def everything(
         "tenure_since": since.isoformat() if since else None,
     }
     queries = {name: own_rows(table, number, since) for name, table in _OWN_TABLES}
+    if since is not None:
+        queries["violations"] = queries["violations"].where(_disputed_since(since))
     for name, query in queries.items():
         found[name] = [_plain(row) for row in session.scalars(query.limit(newest))]
     for message in found["messages_sent"]:
@@ -108,6 +110,14 @@ def everything(
     organisations = names_of(session, map(read_id, _find_ids(found)))
     found["organisations"] = {str(one): name for one, name in organisations.items()}
     return found
+
+
+def _disputed_since(since: datetime) -> ColumnElement[bool]:
+    """Select violations of this tenure: whoever disputed is whom they were committed against.
+
+    They are recorded days after the challenge, when the number may have gone to somebody else.
+    """
+    return Violation.subject_id.in_(select(Challenge.id).where(Challenge.recorded_at >= since))
 
 
 _OF_THE_ONE_BEFORE = {"consents", "refusals", "contact_hours"}
