@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from registry import codes, events, messenger
-from registry.database import Clock, lock_numbers
+from registry.database import Clock, lock_number, lock_numbers
 from registry.errors import Kind, RegistryError
 from registry.models import (
     CodePurpose,
@@ -59,9 +59,11 @@ def ask(
     """
     if carer == member:
         raise RegistryError(Kind.CONFLICT, OWN_NUMBER)
-    lock_numbers(session, [carer, member])
+    # Only the carer's: nobody holds a stranger's number while codes are waited for.
+    lock_number(session, carer)
     now = clock()
     _lapse(session, carer, now)
+    _make_way(session, carer, member, now)
     link = _of_pair(session, carer, member)
     if link is not None and link.agreed_at is not None:
         raise RegistryError(Kind.CONFLICT, LOOKED_AFTER)
@@ -88,12 +90,25 @@ def ask(
 
 
 def _lapse(session: Session, carer: SubscriberNumber, now: datetime) -> None:
-    """End what nobody agreed to in time, and what a new tenure has ended."""
-    unanswered = FamilyLink.agreed_at.is_(None) & (FamilyLink.recorded_at <= now - PATIENCE)
-    over = select(FamilyLink).where(
-        FamilyLink.carer == carer, FamilyLink.ended_at.is_(None), or_(unanswered, _LATER_TENURE)
+    """End what nobody agreed to in time; what a new tenure ended may come back."""
+    _end_lapsed(
+        session,
+        now,
+        FamilyLink.carer == carer,
+        FamilyLink.agreed_at.is_(None),
+        FamilyLink.recorded_at <= now - PATIENCE,
     )
-    for link in session.scalars(over):
+
+
+def _make_way(
+    session: Session, carer: SubscriberNumber, member: SubscriberNumber, now: datetime
+) -> None:
+    """End for good the link of an earlier tenure that has the place of the one asked for."""
+    _end_lapsed(session, now, FamilyLink.carer == carer, FamilyLink.member == member, _LATER_TENURE)
+
+
+def _end_lapsed(session: Session, now: datetime, *where: ColumnElement[bool]) -> None:
+    for link in session.scalars(select(FamilyLink).where(FamilyLink.ended_at.is_(None), *where)):
         link.ended_at, link.ended_by = now, FamilyEnd.LAPSED
     session.flush()
 
@@ -109,7 +124,9 @@ def _of_pair(
 
 
 def _count(session: Session, carer: SubscriberNumber) -> int:
-    query = select(func.count()).where(FamilyLink.carer == carer, FamilyLink.ended_at.is_(None))
+    query = select(func.count(FamilyLink.id)).where(
+        FamilyLink.carer == carer, FamilyLink.ended_at.is_(None), ~_LATER_TENURE
+    )
     return session.scalar(query) or 0
 
 

@@ -1,12 +1,14 @@
 """Looking after others: only who agreed by an own code, only up to eight, ended by either side."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
 
 from registry import codes, family
+from registry.database import lock_number
 from registry.errors import Kind, RegistryError
 from registry.models import (
     CodePurpose,
@@ -218,6 +220,69 @@ def test_new_tenure_of_either_number_ends_it(
     with registry.database.snapshot() as session:
         assert family.members(session, CARER) == family.carers(session, MEMBER) == []
     join(registry)
+
+
+@pytest.mark.parametrize("number", [CARER, MEMBER])
+def test_cancelled_reassignment_gives_back_who_is_looked_after(
+    registry: Registry, world: World, clock: Clock, number: SubscriberNumber
+) -> None:
+    link = join(registry)
+    clock.pass_(days=2)
+    mistake = world.reassign(number)
+    ask(registry, make_number(20_000))
+    assert not acts_for(registry, link)
+    world.cancel(mistake)
+    assert acts_for(registry, link)
+
+
+def test_pair_that_is_asked_anew_replaces_the_one_of_an_earlier_tenure(
+    registry: Registry, world: World, clock: Clock
+) -> None:
+    old = join(registry)
+    clock.pass_(days=1)
+    mistake = world.reassign(MEMBER)
+    new = join(registry)
+    assert (acts_for(registry, old), acts_for(registry, new)) == (False, True)
+    world.cancel(mistake)
+    assert (acts_for(registry, old), acts_for(registry, new)) == (False, True)
+    with registry.database.snapshot() as session:
+        assert session.get_one(FamilyLink, old.id).ended_by is FamilyEnd.LAPSED
+
+
+def test_numbers_of_an_earlier_tenure_leave_room_for_eight(
+    registry: Registry, world: World, clock: Clock
+) -> None:
+    for index in range(1, 9):
+        join(registry, make_number(index * 10_000))
+    clock.pass_(days=1)
+    world.reassign(make_number(10_000))
+    join(registry, make_number(90_000))
+    assert kind_of(lambda: ask(registry, make_number(100_000))) is Kind.CONFLICT
+
+
+def test_asking_waits_for_nobody_who_acts_for_the_member(registry: Registry) -> None:
+    if registry.database.dialect == "sqlite":
+        pytest.skip("one writer at a time")
+    with registry.database.write() as other:
+        lock_number(other, MEMBER)
+        link, _code = ask(registry)
+    assert link.member == MEMBER
+
+
+def test_one_pair_asked_twice_at_once_is_one_link(registry: Registry) -> None:
+    def once(_index: int) -> bool:
+        try:
+            ask(registry)
+        except RegistryError as error:
+            if error.kind is not Kind.RATE_LIMITED:
+                raise
+            return False
+        return True
+
+    with ThreadPoolExecutor(5) as pool:
+        assert sum(pool.map(once, range(10))) == 1
+    with registry.database.snapshot() as session:
+        assert len(session.scalars(select(FamilyLink)).all()) == 1
 
 
 def test_both_numbers_have_it_in_their_history(registry: Registry) -> None:
