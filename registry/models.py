@@ -611,27 +611,33 @@ class OutboxItem(Base):
     """An SMS to a subscriber; queued counts as told.
 
     Its text is made when it is sent, from the subject and from `details`, which are wiped once
-    they are of no more use. `reply_code` names the question that an answer by SMS is to.
+    they are of no more use. `reply_code` names the question that an answer by SMS is to, and
+    `tried_at` is when it was first handed over, from when on it may have been read.
     """
 
     __tablename__ = "outbox"
     __table_args__ = (
         _one_of("notice", Notice),
         _one_of("state", OutboxState),
+        # One index a state: SQLite uses none over two states for a question about one.
         Index(
-            "ix_outbox_due", "state", "try_at",
-            sqlite_where=text("state IN ('waiting', 'sending')"),
-            postgresql_where=text("state IN ('waiting', 'sending')"),
+            "ix_outbox_due", "try_at",
+            sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "ix_outbox_expiring", "expires_at",
+            sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "ix_outbox_sending", "claimed_at",
+            sqlite_where=text("state = 'sending'"), postgresql_where=text("state = 'sending'"),
         ),
         Index(
             "ix_outbox_urgent", "notice", "try_at",
             sqlite_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
             postgresql_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
         ),
-        Index(
-            "ix_outbox_kept", "recorded_at",
-            sqlite_where=text("text IS NOT NULL"), postgresql_where=text("text IS NOT NULL"),
-        ),
+        Index("ix_outbox_recorded_at", "recorded_at"),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
@@ -648,6 +654,7 @@ class OutboxItem(Base):
         default=OutboxState.WAITING, server_default=OutboxState.WAITING
     )
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    tried_at: Mapped[datetime | None]
     claimed_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     text: Mapped[str | None] = mapped_column(Sealed)
@@ -662,6 +669,7 @@ class InboundMessage(Base):
         _one_of("action", InboundAction),
         Index("uq_inbound_messages_message", "carrier_id", "message_digest", unique=True),
         Index("ix_inbound_messages_number", "number", "recorded_at"),
+        Index("ix_inbound_messages_recorded_at", "recorded_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
@@ -735,6 +743,10 @@ class FamilyLink(Base):
             sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL"),
         ),
         Index("ix_family_links_member", "member"),
+        Index(
+            "ix_family_links_unagreed", "recorded_at",
+            sqlite_where=text("agreed_at IS NULL"), postgresql_where=text("agreed_at IS NULL"),
+        ),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)

@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
 from registry import database
@@ -50,6 +51,43 @@ def test_schema_is_what_the_models_say_when_upgraded(empty: Database) -> None:
         assert _expression_indexes(connection) == {"uq_refusals_standing"}
         current, newest = database.revisions(connection)
     assert current == newest
+
+
+def test_everything_is_checked_on_the_newest_schema(empty: Database) -> None:
+    unchecked = "SELECT conname FROM pg_constraint WHERE NOT convalidated ORDER BY conname"
+    database.upgrade(empty.url, FIRST)
+    fill_first(empty)
+    database.upgrade(empty.url, "0002")
+    if empty.dialect == "postgresql":
+        assert rows(empty, unchecked) == [
+            ("ck_outbox_notice_known",), ("ck_outbox_state_known",), ("ck_refusals_via_known",),
+        ]  # fmt: skip
+    database.upgrade(empty.url)
+    if empty.dialect == "postgresql":
+        assert rows(empty, unchecked) == []
+    for statement in (
+        "UPDATE outbox SET notice = 'rumour'",
+        "UPDATE outbox SET state = 'lost'",
+        "UPDATE refusals SET via = 'hearsay'",
+    ):
+        with pytest.raises(IntegrityError), empty.write() as session:
+            session.execute(text(statement))
+    command.downgrade(database.alembic_config(empty.url), FIRST)
+    assert rows(empty, "SELECT via FROM refusals") == [("hotline",)]
+
+
+def test_refusals_are_locked_for_no_reading_of_the_table(new_postgresql: URL) -> None:
+    """What reads a table while it is locked takes the longer the larger the table is."""
+    with closing(Database(new_postgresql, KEY, patience=None)) as empty:
+        database.upgrade(empty.url, FIRST)
+        fill_first(empty)
+        scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'refusals'"
+        flush = "SELECT pg_stat_force_next_flush()"
+        rows(empty, flush)
+        before = rows(empty, scans)
+        database.upgrade(empty.url, "0002")
+        rows(empty, flush)
+        assert rows(empty, scans) == before
 
 
 def _without_partitions(differences: list[tuple[object, ...]]) -> list[tuple[object, ...]]:

@@ -22,13 +22,21 @@ NOTICES = (
 FIRST_VIAS = "via IN ('hotline', 'sms', 'store', 'sender', 'portal')"
 VIAS = "via IN ('hotline', 'sms', 'store', 'sender', 'portal', 'registry')"
 STATES = "state IN ('waiting', 'sending', 'sent', 'failed', 'uncertain', 'expired')"
-DUE = sa.text("state IN ('waiting', 'sending')")
+WAITING, SENDING = sa.text("state = 'waiting'"), sa.text("state = 'sending'")
 URGENT = sa.text("state = 'waiting' AND notice IN ('code', 'reply')")
-KEPT = sa.text("text IS NOT NULL")
+UNAGREED = sa.text("agreed_at IS NULL")
 STANDING = sa.text("ended_at IS NULL AND reassignment_id IS NULL")
 
 
 def upgrade() -> None:
+    # On PostgreSQL a table that is changed stays locked until the end: refusals, which every
+    # lookup reads, come last, and nothing there reads the whole table.
+    _widen_outbox()
+    _create_tables()
+    _let_refusals_be_recorded_by(nobody=True)
+
+
+def _create_tables() -> None:
     op.create_table(
         "family_links",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -45,6 +53,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_family_links"),
     )
     op.create_index("ix_family_links_member", "family_links", ["member"], unique=False)
+    op.create_index(
+        "ix_family_links_unagreed",
+        "family_links",
+        ["recorded_at"],
+        unique=False,
+        sqlite_where=UNAGREED,
+        postgresql_where=UNAGREED,
+    )
     op.create_index(
         "uq_family_links_standing",
         "family_links",
@@ -157,6 +173,9 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_inbound_messages_number", "inbound_messages", ["number", "recorded_at"], unique=False
+    )
+    op.create_index(
+        "ix_inbound_messages_recorded_at", "inbound_messages", ["recorded_at"], unique=False
     )
     op.create_index(
         "uq_inbound_messages_message",
@@ -297,8 +316,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("ended_at IS NULL AND reassignment_id IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL AND reassignment_id IS NULL"),
     )
-    _let_refusals_be_recorded_by(nobody=True)
-    _widen_outbox()
 
 
 def _let_refusals_be_recorded_by(*, nobody: bool) -> None:
@@ -309,7 +326,9 @@ def _let_refusals_be_recorded_by(*, nobody: bool) -> None:
     with op.batch_alter_table("refusals") as batch:
         batch.alter_column("recorded_by", existing_type=sa.Uuid(), nullable=nobody)
         batch.drop_constraint("via_known", type_="check")
-        batch.create_check_constraint("via_known", VIAS if nobody else FIRST_VIAS)
+        batch.create_check_constraint(
+            "via_known", VIAS if nobody else FIRST_VIAS, postgresql_not_valid=nobody
+        )
     if on_sqlite:
         op.create_index(
             "uq_refusals_standing",
@@ -330,13 +349,18 @@ def _widen_outbox() -> None:
         for column in _new_outbox_columns():
             batch.add_column(column)
         batch.drop_constraint("notice_known", type_="check")
-        batch.create_check_constraint("notice_known", NOTICES)
-        batch.create_check_constraint("state_known", STATES)
-    op.execute("UPDATE outbox SET try_at = recorded_at")
-    op.execute("UPDATE outbox SET state = 'sent' WHERE sent_at IS NOT NULL")
-    op.create_index(
-        "ix_outbox_due", "outbox", ["state", "try_at"], sqlite_where=DUE, postgresql_where=DUE
+        batch.create_check_constraint("notice_known", NOTICES, postgresql_not_valid=True)
+        batch.create_check_constraint("state_known", STATES, postgresql_not_valid=True)
+    op.execute(
+        "UPDATE outbox SET try_at = recorded_at,"
+        " state = CASE WHEN sent_at IS NULL THEN 'waiting' ELSE 'sent' END"
     )
+    for name, column, state in (
+        ("ix_outbox_due", "try_at", WAITING),
+        ("ix_outbox_expiring", "expires_at", WAITING),
+        ("ix_outbox_sending", "claimed_at", SENDING),
+    ):
+        op.create_index(name, "outbox", [column], sqlite_where=state, postgresql_where=state)
     op.create_index(
         "ix_outbox_urgent",
         "outbox",
@@ -344,9 +368,7 @@ def _widen_outbox() -> None:
         sqlite_where=URGENT,
         postgresql_where=URGENT,
     )
-    op.create_index(
-        "ix_outbox_kept", "outbox", ["recorded_at"], sqlite_where=KEPT, postgresql_where=KEPT
-    )
+    op.create_index("ix_outbox_recorded_at", "outbox", ["recorded_at"])
 
 
 def _new_outbox_columns() -> list[sa.Column[Any]]:
@@ -360,6 +382,7 @@ def _new_outbox_columns() -> list[sa.Column[Any]]:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("state", sa.String(24), nullable=False, server_default="waiting"),
         sa.Column("attempts", sa.SmallInteger(), nullable=False, server_default="0"),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("text", sa.LargeBinary(), nullable=True),
         sa.Column("reference", sa.String(100), nullable=True),
@@ -371,9 +394,8 @@ def downgrade() -> None:
     own = sa.text("SELECT count(*) FROM refusals WHERE recorded_by IS NULL")
     if op.get_bind().scalar(own):
         raise RuntimeError("refusals that subscribers recorded themselves cannot be kept in 0001")
-    op.drop_index("ix_outbox_kept", table_name="outbox")
-    op.drop_index("ix_outbox_urgent", table_name="outbox")
-    op.drop_index("ix_outbox_due", table_name="outbox")
+    for name in ("recorded_at", "urgent", "sending", "expiring", "due"):
+        op.drop_index(f"ix_outbox_{name}", table_name="outbox")
     op.execute(f"DELETE FROM outbox WHERE NOT ({FIRST_NOTICES})")  # noqa: S608 - a constant
     with op.batch_alter_table("outbox") as batch:
         batch.drop_constraint("state_known", type_="check")
