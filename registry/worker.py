@@ -180,9 +180,12 @@ def _waiting(registry: Registry) -> bool:
 
 
 def upkeep(registry: Registry, now: datetime) -> None:
-    """Prepare the audit's next months and remove what the policy keeps no longer."""
+    """Prepare the audit's next months and remove what the policy keeps no longer.
+
+    A new month locks the audit until it is committed, so nothing else is done meanwhile.
+    """
     with registry.database.write() as session:
         made = maintenance.prepare_months(session, now)
-        removed = maintenance.purge(session, registry.policy.retention, now)
+    removed = maintenance.purge(registry.database, registry.policy.retention, now)
     if made or any(removed.values()):
         log.info("upkeep", extra={"fields": {"made": made, "removed": removed}})

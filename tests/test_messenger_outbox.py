@@ -1,5 +1,6 @@
 """The outbox: what is queued goes out once, in order, and what becomes of it is recorded."""
 
+import re
 import threading
 from collections import Counter, deque
 from contextlib import closing, contextmanager
@@ -32,6 +33,10 @@ from tests.sms_factories import (
     row,
 )
 from tests.sms_gateway import HttpGatewayPeer
+
+
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+PRIMARY_KEY = "sqlite_autoindex_outbox_1"
 
 
 @pytest.fixture
@@ -150,6 +155,33 @@ def test_flood_of_notices_is_not_read_to_find_what_is_urgent(
             plan = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
             assert "ix_outbox_urgent" in str(plan)
     assert len(queries) == 2
+
+
+@on_sqlite
+@pytest.mark.parametrize("urgent", [True, False])
+def test_sqlite_finds_what_is_due_lost_or_late_by_an_index(
+    world: World, registry: Registry, urgent: bool
+) -> None:
+    queue_code(world)
+    queue_notice(world, make_number(1))
+    with registry.database.write() as session:
+        connection, seen = session.connection(), list[Any]()
+        event.listen(connection, "before_cursor_execute", lambda *args: seen.append(args[2:4]))
+        outbox.due(connection, registry.clock(), urgent=urgent)
+        outbox.claim(session, registry.clock(), urgent=urgent, backend="http")
+        session.flush()
+        outbox.claim(session, registry.clock(), urgent=urgent, backend="http")
+        outbox.rescue(session, registry.clock())
+        outbox.expire(session, registry.clock())
+        queries = [each for each in seen if each[0].startswith(("SELECT", "UPDATE"))]
+        used = set()
+        for statement, parameters in queries:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            for step in [row[3] for row in plan if " outbox" in row[3]]:
+                assert step.startswith("SEARCH"), statement
+                used.add(re.split(r"USING (?:COVERING )?INDEX |\s\(", step)[1])
+    expected = {"ix_outbox_urgent", "ix_outbox_sending", "ix_outbox_expiring"}
+    assert expected | (set() if urgent else {"ix_outbox_due"}) == used - {PRIMARY_KEY}
 
 
 # Outcomes
@@ -503,7 +535,7 @@ def test_only_what_failed_or_is_uncertain_and_still_says_something_is_sent_again
         assert refused.value.kind is kind
 
 
-def test_retention_forgets_what_sms_said_and_not_that_they_were_sent(
+def test_retention_removes_sms_that_were_sent(
     world: World, registry: Registry, backend: Scripted, clock: Clock
 ) -> None:
     old = queue_notice(world)
@@ -512,11 +544,10 @@ def test_retention_forgets_what_sms_said_and_not_that_they_were_sent(
     new = queue_notice(world, make_number(1))
     send_all(make_lane(registry, backend))
     clock.pass_(days=85)
-    retention = registry.policy.retention
-    removed = world.do(lambda session: maintenance.purge(session, retention, clock.now))
-    assert removed["sms_texts"] == 1
-    assert (row(registry, old).text, row(registry, old).state) == (None, OutboxState.SENT)
-    assert row(registry, new).text is not None
+    removed = maintenance.purge(registry.database, registry.policy.retention, clock.now)
+    assert removed["outbox"] == 1
+    with registry.database.read() as connection:
+        assert set(connection.scalars(select(OutboxItem.id))) == {new} != {old}
 
 
 # Reply codes
