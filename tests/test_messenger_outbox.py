@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import OperationalError
 
-from registry import maintenance, messenger
+from registry import ledger, maintenance, messenger
 from registry.database import Database
 from registry.errors import Kind, RegistryError
+from registry.ledger import Scope
 from registry.messenger import delivery, outbox
 from registry.messenger.backends import Accepted, Outcome, Refused, Unavailable, Unknown
 from registry.messenger.gateway import HttpGateway
@@ -33,7 +34,6 @@ from tests.sms_factories import (
     row,
 )
 from tests.sms_gateway import HttpGatewayPeer
-
 
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 PRIMARY_KEY = "sqlite_autoindex_outbox_1"
@@ -608,12 +608,45 @@ def test_number_of_a_question_is_used_again_only_after_all_others(
         assert draw(world, clock) == code
         clock.pass_(seconds=1)
         ask(code, consent.grant_id if code == 1 else uuid4())
-    # The question with the oldest number still waits, so a new one gets none.
-    assert draw(world, clock) is None
+    # The question with the oldest number still waits; the next one's does not.
+    assert draw(world, clock) == 2
     world.withdraw(consent)
     assert draw(world, clock) == 1
     ask(1, uuid4())
     assert draw(world, clock) == 2
+
+
+def test_question_gets_no_number_while_all_wait(world: World, clock: Clock) -> None:
+    [consent] = world.grant()
+    world.do(
+        lambda session: [
+            messenger.queue(
+                session, Notice.CONSENT_ASSERTED, make_number(), consent.grant_id,
+                now=clock.now, reply_code=code,
+            )
+            for code in range(1, 100)
+        ]
+    )  # fmt: skip
+    assert draw(world, clock) is None
+    world.withdraw(consent)
+    assert draw(world, clock) == 1
+
+
+def test_request_that_was_put_keeps_its_number_though_its_like_was_refused_since(
+    world: World, registry: Registry, clock: Clock
+) -> None:
+    request = world.ask()
+    send_all(make_lane(registry, Scripted()))
+    for code in range(2, 100):
+        world.do(
+            lambda session, code=code: messenger.queue(
+                session, Notice.REPLY, make_number(), uuid4(), now=clock.now, reply_code=code
+            )
+        )
+    world.own(ledger.refuse, Scope())
+    assert draw(world, clock) == 2
+    world.own(ledger.decline, request.id)
+    assert draw(world, clock) == 1
 
 
 def test_question_is_found_by_its_number_since_a_tenure_began(

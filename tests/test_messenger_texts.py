@@ -160,7 +160,6 @@ MESSAGES: dict[str, Make] = {
     "challenge_answered": lambda world: challenged(world, evidence=True),
     "consent_voided": lambda world: challenged(world, evidence=False),
     "family_agreed.member": family,
-    "family_agreed.carer": lambda world: family(world, carer=True),
     "family_ended.member": lambda world: family(world, ended=True),
     "family_ended.carer": lambda world: family(world, carer=True, ended=True),
     "complaint_moved.forwarded": lambda world: complaint(world, "forwarded"),
@@ -317,6 +316,18 @@ def answered(world: World) -> UUID:
     return subject_item(world, request.id)
 
 
+def refused_since(world: World) -> UUID:
+    item = requested(world)
+    world.own(ledger.refuse, Scope())
+    return item
+
+
+def refused_topic_since(world: World) -> UUID:
+    item = requested(world, topics=(Topic.LOANS, Topic.GAMES))
+    world.own(ledger.refuse, Scope(Channel.SMS, Topic.GAMES, world.sender.id))
+    return item
+
+
 def withdrawn(world: World) -> UUID:
     [consent] = world.grant()
     world.withdraw(consent)
@@ -370,6 +381,8 @@ NOT_CALLED_FOR: dict[str, Make] = {
     "the consent was withdrawn": withdrawn,
     "the consent is disputed": disputed,
     "it was refused again": refused_again,
+    "such requests were refused since": refused_since,
+    "the request's topic was refused since": refused_topic_since,
     "the number went to somebody else": reassigned,
     "a later step was taken": superseded_step,
     "a landline takes no SMS": landline,
@@ -383,6 +396,19 @@ def test_message_is_not_sent_when(world: World, registry: Registry, make: Make) 
     assert sent_text(world, item) is None
     found = row(registry, item)
     assert (found.state, found.text, found.details) == (OutboxState.EXPIRED, None, None)
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+def test_refusal_of_something_else_or_that_was_lifted_stops_no_request(
+    world: World, lifted: bool
+) -> None:
+    item = requested(world, topics=(Topic.LOANS,))
+    if lifted:
+        world.lift(world.refuse())
+    other = world.other_sender.id
+    for scope in (Scope(Channel.VOICE), Scope(topic=Topic.GAMES), Scope(sender_id=other)):
+        world.own(ledger.refuse, scope)
+    assert sent_text(world, item) is not None
 
 
 def test_cancelled_reassignment_stops_nothing(world: World, clock: Clock) -> None:

@@ -17,8 +17,8 @@ def draw_reply_code(session: Session, number: SubscriberNumber, now: datetime) -
     """Return a code for a question to a number, under the number's lock.
 
     It is the smallest that was never used, else the one not used for longest: a late answer to
-    an old question never agrees to a new one. None when even that one's question is still open;
-    such a question is answered in the portal.
+    an old question never agrees to a new one. One whose question is still open is passed by;
+    None when all are, and such a question is answered in the portal.
     """
     lock_number(session, number)
     last_use = (
@@ -30,9 +30,13 @@ def draw_reply_code(session: Session, number: SubscriberNumber, now: datetime) -
     free = next((code for code in CODES if code not in used), None)
     if free is not None:
         return free
-    oldest = min(CODES, key=lambda code: used[code])
-    asked = question(session, number, oldest)
-    return None if asked is not None and still_asked(session, asked, now) else oldest
+    by_age = sorted(CODES, key=lambda code: used[code])
+    return next((code for code in by_age if not _is_open(session, number, code, now)), None)
+
+
+def _is_open(session: Session, number: SubscriberNumber, code: int, now: datetime) -> bool:
+    asked = question(session, number, code)
+    return asked is not None and still_asked(session, asked, now)
 
 
 def question(

@@ -12,12 +12,12 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, joinedload
 
 from registry.consent import End, Topic
+from registry.ledger.refusals import refused_topics
 from registry.messenger.outbox import details
 from registry.models import (
     ANY,
     Challenge,
     ChallengeOutcome,
-    CodePurpose,
     Complaint,
     Consent,
     ConsentRequest,
@@ -36,16 +36,25 @@ Facts = dict[str, Any]
 
 def facts(session: Session, item: OutboxItem, now: datetime) -> Facts | None:
     """Return what a message says; None when it is not called for any more."""
+    found = _found(session, item, now)
+    if found is None or item.notice is not Notice.CONSENT_REQUESTED:
+        return found
+    # Who refused such questions since is not asked. Who was asked before may still answer.
+    refused = refused_topics(session, item.number, found["sender_id"], found["channel"])
+    return None if refused & {*found["topics"], ANY} else found
+
+
+def still_asked(session: Session, item: OutboxItem, now: datetime) -> bool:
+    """Tell whether a message that was sent is a question that still waits for its answer."""
+    return _found(session, item, now) is not None
+
+
+def _found(session: Session, item: OutboxItem, now: datetime) -> Facts | None:
     if item.expires_at is not None and item.expires_at <= now:
         return None
     if not item.number.takes_sms or _reassigned_since(session, item):
         return None
     return _FACTS[item.notice](session, item, now)
-
-
-def still_asked(session: Session, item: OutboxItem, now: datetime) -> bool:
-    """Tell whether a message that was sent is a question that still waits for its answer."""
-    return facts(session, item, now) is not None
 
 
 def _reassigned_since(session: Session, item: OutboxItem) -> bool:
@@ -68,17 +77,11 @@ def _code(session: Session, item: OutboxItem, now: datetime) -> Facts | None:
         return None
     if row.expires_at <= now or "code" not in told:
         return None
-    carer = told.get("carer")
-    if row.purpose is CodePurpose.FAMILY and carer is None:
-        link = session.get(FamilyLink, row.subject_id)
-        if link is None or link.ended_at is not None:
-            return None
-        carer = str(link.carer)
     return {
         "kind": row.purpose,
         "secret": told["code"],
         "minutes": round((row.expires_at - row.recorded_at) / timedelta(minutes=1)),
-        "carer": carer,
+        "carer": told.get("carer"),
     }
 
 
@@ -118,6 +121,7 @@ def _consent_requested(session: Session, item: OutboxItem, now: datetime) -> Fac
     if row.outcome is not None or row.answer_by <= now:
         return None
     return {
+        "sender_id": row.sender_id,
         "sender": _name(session, row.sender_id),
         "channel": row.channel,
         "topics": _in_order([Topic(word) for word in row.topics.split()]),
