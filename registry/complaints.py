@@ -21,7 +21,15 @@ from registry.consent import Channel, Topic
 from registry.database import Clock, lock_number
 from registry.errors import Kind, RegistryError
 from registry.ledger import CLOCK_LEEWAY, By, tenure_start, whose
-from registry.models import Complaint, ComplaintOutcome, Event, Lookup, Notice, Organisation
+from registry.models import (
+    Complaint,
+    ComplaintOutcome,
+    Event,
+    Lookup,
+    Notice,
+    Organisation,
+    OrganisationKind,
+)
 from registry.numbers import SubscriberNumber, clean, parse_sending
 from registry.policy import Policy
 
@@ -241,12 +249,16 @@ def _same(
 
 
 def _accused(session: Session, shown: str, at: datetime, policy: Policy) -> Organisation | None:
-    """Return who held the number that was shown, None where it was hidden, faked or nobody's."""
+    """Return the sender that held the number that was shown, if one is known.
+
+    A number may be hidden, faked, nobody's, or one that a provider holds for its customers.
+    """
     try:
         sending = parse_sending(shown, policy.default_region)
-        return senders.holder(session, sending, at).holder
+        holder = senders.holder(session, sending, at).holder
     except RegistryError:
         return None
+    return holder if holder.kind is OrganisationKind.SENDER else None
 
 
 def of(
@@ -365,16 +377,16 @@ def forward(
     """Forward a complaint to the sender that it accuses, as the operator.
 
     Where the number shown tells no sender, or the wrong one because it was faked, `sender_id`
-    names the one that was found.
+    names the one that was found. Only senders can answer, so it goes to no other organisation.
     """
     complaint = _locked(session, complaint_id)
     _expect(complaint.forwarded_at is None, "was forwarded already")
     _expect(complaint.closed_at is None, "is closed")
     if sender_id is not None:
         complaint.sender = senders.find(session, sender_id)
-        _expect(complaint.sender.kind in senders.HOLDERS, "goes to a sender or provider")
     if complaint.sender is None:
-        raise RegistryError(Kind.CONFLICT, "nobody holds this number: name whom to forward it to")
+        raise RegistryError(Kind.CONFLICT, "no sender is known: name whom to forward it to")
+    _expect(complaint.sender.kind is OrganisationKind.SENDER, "goes to a sender: name it")
     now = clock()
     complaint.forwarded_at = now
     data = {"complaint": complaint.id, "sender": complaint.sender.id}

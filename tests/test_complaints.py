@@ -26,11 +26,21 @@ from registry.models import (
     Lookup,
     Notice,
     Organisation,
+    OrganisationKind,
     OutboxItem,
     Via,
 )
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
-from tests.factories import OTHER_PORT, SMS_PORT, START, Clock, World, dump, make_number
+from tests.factories import (
+    OTHER_PORT,
+    SMS_PORT,
+    START,
+    Clock,
+    World,
+    dump,
+    make_number,
+    make_organisation,
+)
 
 NUMBER = make_number()
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -235,6 +245,28 @@ def test_number_shown_is_invalid_when_no_phone_shows_it(written: str) -> None:
 def test_complaint_accuses_nobody_when_the_number_is_hidden_or_nobodys(desk: Desk) -> None:
     for written in ("hidden", "10690009999", "00000000"):
         assert desk.file(sending_number=written).sender_id is None
+
+
+def test_complaint_accuses_nobody_when_a_provider_holds_the_number_itself(
+    desk: Desk, clock: Clock
+) -> None:
+    world, port = desk.world, "10691234"
+    provider = world.do(
+        lambda session: make_organisation(session, OrganisationKind.PROVIDER, 9, clock.now)
+    )
+    held = senders.Holding((Channel.SMS,), (MessageClass.COMMERCIAL,))
+    world.do(
+        lambda session: senders.hold(
+            session, provider.id, parse_sending(port), held, actor_id=None, now=clock.now
+        )
+    )
+    complaint = desk.file(sending_number=port)
+    assert complaint.sender_id is None
+    assert desk.events()[-1]["sender"] is None
+    assert refused(lambda: desk.forward(complaint)).kind is Kind.CONFLICT
+    assert refused(lambda: desk.forward(complaint, provider.id)).kind is Kind.CONFLICT
+    desk.forward(complaint, world.sender.id)
+    desk.answer(complaint, sender_id=world.sender.id)
 
 
 def test_complaint_about_the_same_contact_is_the_first_one(desk: Desk, clock: Clock) -> None:

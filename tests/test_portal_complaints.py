@@ -221,7 +221,9 @@ def test_number_that_was_hidden_is_no_error(
     [row] = filed(registry)
     assert (row.sending_number, row.sender_id) == ("", None)
     assert "None: it was hidden" in browser.shown
-    assert "Nobody is registered with this number" in browser.shown
+    assert "It is not known. We look for whoever is responsible." in browser.shown
+    browser.get("/my/complaints")
+    assert "Company not known" in browser.shown
 
 
 def test_faked_number_is_kept_as_it_was_shown(browser: Browser, registry: Registry) -> None:
