@@ -238,6 +238,26 @@ def test_idle_visitor_signs_in_again(browser: Browser, clock: Clock) -> None:
     assert browser.get("/my/").request.path == "/sign-in"
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "You were signed out, so nothing was saved"), ("zh", "刚才的内容没有保存")],
+)
+def test_what_is_sent_after_the_session_ended_is_said_not_to_be_saved(
+    app: Flask, registry: Registry, world: World, clock: Clock, language: str, told: str
+) -> None:
+    browser = Browser(app, registry, language=language).sign_in()
+    browser.get("/my/complaints/new")
+    clock.pass_(minutes=15)
+    browser.post("/my/complaints", {"text": "They never asked me."})
+    assert browser.page.request.path == "/sign-in"
+    assert told in browser.shown
+    browser.get("/sign-in")
+    assert told not in browser.shown
+    browser.get("/my/complaints/new")
+    assert browser.page.request.path == "/sign-in"
+    assert told not in browser.shown
+
+
 def test_signing_in_again_ends_the_session_before(browser: Browser, clock: Clock) -> None:
     browser.sign_in(make_number())
     browser.sign_in(make_number(10_000))

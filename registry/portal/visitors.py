@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from flask import Blueprint, g, make_response, redirect, request, session, url_for
+from flask import Blueprint, flash, g, make_response, redirect, request, session, url_for
+from flask_babel import gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import family, sessions
@@ -89,6 +90,9 @@ def _ask_to_sign_in() -> AnyResponse:
     session.pop(SIGNED_IN, None)
     if request.method == "GET":
         session[WANTED] = request.path
+    else:
+        said = gettext("You were signed out, so nothing was saved. Please sign in and try again.")
+        flash(said, "warn")
     return _go(url_for("signin.ask"))
 
 
