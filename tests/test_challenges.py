@@ -4,7 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -182,6 +184,45 @@ def test_challenge_by_somebody_who_looks_after_the_number_says_so(world: World) 
     assert only_event(world, "consent_challenged")["family_link"] == str(link)
 
 
+@pytest.mark.parametrize("recorded_by", ["subscriber", "carrier"])
+def test_refusal_that_a_dispute_left_is_lifted_only_after_it(
+    world: World, clock: Clock, recorded_by: str
+) -> None:
+    consent, _loans = world.grant(topics=BOTH)
+    challenge(world, consent)
+    scope = Scope(consent.channel, consent.topic, world.sender.id)
+    [refusal] = [row for row in rows(world, Refusal) if row.topic == consent.topic]
+    lift = partial(world.own, ledger.lift_own, refusal.id)
+    if recorded_by == "carrier":
+        lift = partial(world.lift, world.refuse(scope=scope))
+    wider, other = world.refuse(), world.refuse(scope=replace(scope, topic=Topic.GAMES))
+    before = count(world, Event)
+    assert kind_of(lift) is Kind.CONFLICT
+    assert count(world, Event) == before
+    for unrelated in (wider, other):
+        assert world.lift(unrelated).end_reason is End.LIFTED
+    assert world.verdict(topic=consent.topic).reason is Reason.REFUSED
+    clock.pass_(days=5)
+    void(world)
+    assert lift().end_reason is End.LIFTED
+
+
+def test_disputed_consent_is_not_confirmed_before_the_dispute_is_over(
+    world: World, clock: Clock
+) -> None:
+    first, second = world.grant(topics=BOTH)
+    disputed = challenge(world, first)
+    before = count(world, Event)
+    for consent in (first, second):
+        act = partial(world.own, ledger.confirm, consent.id)
+        assert kind_of(act) is Kind.CONFLICT
+    assert count(world, Event) == before
+    bring(world, disputed)
+    world.own(ledger.confirm, first.id)
+    assert world.verdict(topic=first.topic).reason is Reason.CONSENTED
+    assert world.verdict(topic=second.topic).reason is Reason.REFUSED
+
+
 def test_many_challenges_at_once_are_one(world: World) -> None:
     consents = world.grant(topics=BOTH)
     with ThreadPoolExecutor(8) as pool:
@@ -304,11 +345,27 @@ def test_confirmed_consent_outlives_the_voiding_of_what_was_asserted_before(
 ) -> None:
     first, second = world.grant(topics=BOTH)
     challenge(world, first)
-    world.own(ledger.confirm, first.id)
+    world.own(ledger.agree, world.ask(topics=(first.topic,)).id)
     clock.pass_(days=5)
     assert void(world) == 1
     assert world.verdict(topic=first.topic).reason is Reason.CONSENTED
     assert world.verdict(topic=second.topic).reason is Reason.CONSENT_WITHDRAWN
+
+
+def test_voiding_refuses_again_what_does_not_stand_refused(world: World, clock: Clock) -> None:
+    first, second = world.grant(topics=BOTH)
+    confirmed = world.own(ledger.confirm, first.id)[0]
+    challenge(world, second)
+    clock.pass_(days=1)
+    world.withdraw(confirmed, by_subscriber=False)  # Now the sender holds nothing confirmed.
+    clock.pass_(days=4)
+    void(world)
+    world.grant(topics=BOTH)
+    for topic in BOTH:
+        assert world.verdict(topic=topic).reason is Reason.CONSENT_WITHDRAWN
+    [again] = [row for row in rows(world, Refusal) if row.via is Via.REGISTRY]
+    assert (again.topic, again.sender_id) == (first.topic, world.sender.id)
+    assert only_event(world, "consent_voided")["refusals"] == [str(again.id)]
 
 
 def test_new_subscriber_hears_nothing_of_the_dispute_of_the_old_one(
@@ -327,6 +384,7 @@ def test_new_subscriber_hears_nothing_of_the_dispute_of_the_old_one(
     ends = {row.id: row.end_reason for row in rows(world, Consent)}
     assert ends == {consent.id: End.VOIDED, proven.id: None}
     assert told(world, Notice.CONSENT_VOIDED) == told(world, Notice.CHALLENGE_ANSWERED) == []
+    assert only_event(world, "consent_voided")["refusals"] == []
     world.grant()
     assert world.verdict().reason is Reason.CONSENTED
 

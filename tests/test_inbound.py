@@ -758,6 +758,25 @@ def test_assertion_is_confirmed_by_its_code_only(phone: Phone) -> None:
     assert phone.reason() is Reason.CONSENTED
 
 
+def test_assertion_of_several_topics_is_confirmed_as_one_grant(phone: Phone) -> None:
+    topics = (Topic.RETAIL, Topic.LOANS)
+    [retail, _loans] = phone.world.grant(topics=topics)
+    phone.inbox()
+    assert phone.act(f"Y{phone.code(retail.grant.id)}") is InboundAction.AGREED
+    [made] = [it for it in events(phone.world) if it.get("basis") == "confirmed"]
+    assert [it["topic"] for it in made["consents"]] == sorted(topics)
+
+
+def test_disputed_assertion_is_not_confirmed_by_its_code(phone: Phone) -> None:
+    [consent] = phone.world.grant()
+    phone.inbox()
+    phone.world.own(ledger.challenge, consent.id)
+    message = phone.send(f"Y{phone.code(consent.grant.id)}")
+    assert message.action is InboundAction.NOTHING_OPEN
+    assert phone.reason() is Reason.REFUSED
+    assert len(phone.inbox()) == 1
+
+
 def test_old_assertions_do_not_make_a_bare_no_ambiguous(phone: Phone, clock: Clock) -> None:
     phone.world.grant()
     phone.inbox()

@@ -454,6 +454,19 @@ def test_sender_on_a_channel_is_refused_as_a_whole_also_without_a_consent(world:
     assert reason(world, topic=Topic.GAMES) is Reason.NO_CONSENT
 
 
+def contact(world: World, at: datetime, **question: Any) -> None:
+    """Let a carrier count one contact."""
+    world.do(
+        lambda session: lookup.contact(
+            session,
+            lookup.Asker(world.carrier.id, world.carrier.kind),
+            make_question(at=at, **question),
+            now=at,
+            policy=world.registry.policy,
+        )
+    )
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_confirming_gives_an_assertion_effect_on_its_own_terms(
     world: World, clock: Clock, waits: bool
@@ -463,7 +476,7 @@ def test_confirming_gives_an_assertion_effect_on_its_own_terms(
     cap = CapTerms(3, Period.WEEK)
     asserted, other = world.grant(topics=(Topic.RETAIL, Topic.LOANS), cap=cap)
     clock.pass_(days=1)
-    consent = world.own(ledger.confirm, asserted.id)
+    [consent] = world.own(ledger.confirm, asserted.id)
     assert stored(world, asserted).end_reason is End.SUPERSEDED
     assert stored(world, other).end_reason is None
     assert reason(world) is Reason.CONSENTED
@@ -481,33 +494,40 @@ def test_confirming_gives_an_assertion_effect_on_its_own_terms(
 
 def test_confirming_twice_changes_nothing(world: World) -> None:
     [asserted] = world.grant()
-    consent = world.own(ledger.confirm, asserted.id)
+    [consent] = world.own(ledger.confirm, asserted.id)
     before = count(world, Event)
     for row_id in (asserted.id, consent.id):
-        assert world.own(ledger.confirm, row_id).id == consent.id
+        assert [row.id for row in world.own(ledger.confirm, row_id)] == [consent.id]
     assert count(world, Event) == before
 
 
 def test_confirming_with_another_text_keeps_that_as_evidence(world: World) -> None:
     [asserted] = world.grant()
-    consent = world.own(ledger.confirm, asserted.id, notice_text="Yes, from Xinghe Stores.")
+    [consent] = world.own(ledger.confirm, asserted.id, notice_text="Yes, from Xinghe Stores.")
     shown = world.do(lambda session: ledger.own_consent(session, consent.id, world.sender.id))
     assert shown.grant.evidence.notice_text == "Yes, from Xinghe Stores."
 
 
 def test_confirming_leaves_no_more_contacts_than_the_cap_had_left(world: World) -> None:
     [asserted] = world.grant(cap=CapTerms(1, Period.DAY))
-    world.do(
-        lambda session: lookup.contact(
-            session,
-            lookup.Asker(world.carrier.id, world.carrier.kind),
-            make_question(at=START),
-            now=START,
-            policy=world.registry.policy,
-        )
-    )
+    contact(world, START)
     world.own(ledger.confirm, asserted.id)
     assert reason(world) is Reason.FREQUENCY_EXCEEDED
+
+
+def test_confirming_several_topics_makes_one_grant_with_one_cap(world: World, clock: Clock) -> None:
+    topics = (Topic.RETAIL, Topic.LOANS, Topic.GAMES)
+    asserted = world.grant(topics=topics, cap=CapTerms(2, Period.DAY))
+    contact(world, clock.now)
+    confirmed = world.own(ledger.confirm, *[row.id for row in asserted])
+    assert [row.topic for row in confirmed] == [row.topic for row in asserted]
+    assert len({row.grant_id for row in confirmed}) == 1
+    assert reason(world, topic=Topic.GAMES) is Reason.CONSENTED
+    contact(world, clock.now, topic=Topic.LOANS)
+    for topic in topics:
+        assert reason(world, topic=topic) is Reason.FREQUENCY_EXCEEDED
+    again = world.own(ledger.confirm, *[row.id for row in asserted])
+    assert [row.id for row in again] == [row.id for row in confirmed]
 
 
 def test_ended_consent_is_not_confirmed(world: World, clock: Clock) -> None:

@@ -348,7 +348,7 @@ class History:
         known = self.model.confirmed(place, now) if confirmed else None
         over = known is None and not (self.model.stands(said) and said.in_time(now))
         with self.fails(said, over, own=True):
-            found = self.world.own(ledger.confirm, consent.id, number=self.number)
+            [found] = self.world.own(ledger.confirm, consent.id, number=self.number)
             if known is None:
                 act = Grant(place, confirmed=True, days=days)
                 self.consents.append((self.model.grant(act, now), found))

@@ -240,9 +240,9 @@ def test_new_subscriber_sees_nothing_of_what_comes_of_the_one_before(
     filed = world.own(complaints.file, draft)
     world.reassign(reassigned_at=clock.pass_(hours=1))
     evidence: dict[str, Any] = {"text": "The form.", "sha256": None, "uri": None}
-    sender = {"sender_id": world.sender.id, "clock": clock}
-    overseer = {"overseer_id": world.regulator.id, "clock": clock}
-    closing = {"actor_id": world.operator.id, "policy": registry.policy, "clock": clock}
+    sender: dict[str, Any] = {"sender_id": world.sender.id, "clock": clock}
+    overseer: dict[str, Any] = {"overseer_id": world.regulator.id, "clock": clock}
+    closing: dict[str, Any] = {"actor_id": world.operator.id, "policy": registry.policy, "clock": clock}
     for act in (
         partial(ledger.bring_evidence, challenge_id=answered.id, **evidence, **sender),
         partial(ledger.oversee, consent_id=unproven.id, **overseer),

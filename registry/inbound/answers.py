@@ -48,14 +48,15 @@ def _decline(case: Case, asked: Question) -> Effect:
 
 
 def _confirm(case: Case, asked: Question) -> Effect:
-    """Confirm what a sender asserted, where that still stands."""
+    """Confirm what a sender asserted, where that still stands and is not disputed."""
     rows = [row for row in _given(case, asked) if row.ended_at is None]
-    rows = [row for row in rows if case.now < row.valid_until]
-    for row in rows:
-        ledger.confirm(
-            case.session, case.number, row.id, by=case.by, policy=case.policy, clock=case.clock
-        )
-    return _done(InboundAction.AGREED, "agreed", asked) if rows else NOTHING_OPEN
+    open_ones = [row.id for row in rows if case.now < row.valid_until]
+    if not open_ones or ledger.in_dispute(case.session, asked.subject_id):
+        return NOTHING_OPEN
+    ledger.confirm(
+        case.session, case.number, *open_ones, by=case.by, policy=case.policy, clock=case.clock
+    )
+    return _done(InboundAction.AGREED, "agreed", asked)
 
 
 def _withdraw(case: Case, asked: Question) -> Effect:

@@ -23,8 +23,9 @@ from registry.ledger.consents import (
     search_consents,
     state,
 )
+from registry.ledger.disputes import in_dispute
 from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirm, grant
-from registry.ledger.hours import lift_own_hours, set_own_hours
+from registry.ledger.hours import lift_own_hours, set_own_hours, standing_hours
 from registry.ledger.refusals import Scope, lift, lift_own, refuse
 from registry.ledger.requests import RequestState, ask, own_request, request_state, topics_of
 from registry.ledger.tenure import cancel_reassignment, reassign, tenure_start, todays, whose
@@ -50,6 +51,7 @@ __all__ = [
     "consents_by_grant",
     "decline",
     "grant",
+    "in_dispute",
     "lapse_due",
     "lift",
     "lift_own",
@@ -65,6 +67,7 @@ __all__ = [
     "search_challenges",
     "search_consents",
     "set_own_hours",
+    "standing_hours",
     "state",
     "tenure_start",
     "todays",

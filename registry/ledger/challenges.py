@@ -1,7 +1,8 @@
 """Challenges: "I never agreed to this". The sender brings evidence in time, or the consent is void.
 
 A challenge is about a grant, which is one act with one evidence. It stops contacts at once, by a
-refusal of each of the grant's topics, and that refusal stays whatever the sender brings.
+refusal of each of the grant's topics, which nobody lifts while the dispute is open, and which stays
+whatever the sender brings.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,11 @@ from registry.ledger import acts, due
 from registry.ledger.acts import By
 from registry.ledger.consents import PAGE, consent_of, of_grant
 from registry.ledger.grants import confirmed_topics
-from registry.ledger.refusals import refuse_topics
+from registry.ledger.refusals import Scope, refuse, standing
 from registry.ledger.tenure import todays, whose
 from registry.models import (
     Challenge,
     ChallengeOutcome,
-    Consent,
     Notice,
     Via,
     Violation,
@@ -70,7 +70,10 @@ def challenge(
         "sender": consent.sender_id,
         "channel": consent.channel,
         "evidence_by": disputed.evidence_by,
-        "refusals": _refuse(session, consent, by, now),
+        "refusals": [
+            refuse(session, number, scope, by=by, clock=lambda: now).id
+            for scope in _scopes(session, disputed, now)
+        ],
     }
     disputed.event_id = acts.record(session, "consent_challenged", now, by, data, number)
     session.add(disputed)
@@ -78,17 +81,30 @@ def challenge(
     return disputed
 
 
-def _refuse(session: Session, consent: Consent, by: By, now: datetime) -> list[UUID]:
-    """Refuse the topics of a consent's whole grant to its sender, on its channel.
+def _scopes(session: Session, disputed: Challenge, now: datetime) -> list[Scope]:
+    """Return what a dispute refuses: each topic of the grant, to its sender on its channel.
 
     What the subscriber has confirmed apart from it stays: that is the subscriber's own word.
     """
-    number, sender_id, channel = consent.number, consent.sender_id, consent.channel
-    rows = of_grant(session, number, sender_id, consent.grant_id)
-    topics = tuple(row.topic for row in rows)
+    number, sender_id = disputed.number, disputed.sender_id
+    rows = of_grant(session, number, sender_id, disputed.grant_id)
+    channel, topics = rows[0].channel, tuple(row.topic for row in rows)
     confirmed = confirmed_topics(session, number, sender_id, channel, topics, now)
-    disputed = sorted(set(topics) - confirmed)
-    return refuse_topics(session, number, sender_id, channel, disputed, by=by, now=now)
+    return [Scope(channel, topic, sender_id) for topic in topics if topic not in confirmed]
+
+
+def _refuse_again(session: Session, disputed: Challenge, now: datetime) -> list[UUID]:
+    """Refuse what a voided grant was about wherever that does not stand refused any more.
+
+    Nobody can assert a way back; to the number's new subscriber it refuses nothing.
+    """
+    if not todays(session, disputed.number, disputed.recorded_at):
+        return []
+    return [
+        refuse(session, disputed.number, scope, by=By(Via.REGISTRY), clock=lambda: now).id
+        for scope in _scopes(session, disputed, now)
+        if standing(session, disputed.number, scope) is None
+    ]
 
 
 def own_challenge(session: Session, challenge_id: UUID, sender_id: UUID) -> Challenge:
@@ -210,6 +226,7 @@ def _void(session: Session, challenge_id: UUID, clock: Clock) -> bool:
     data = {
         **_about(disputed),
         "consents": [row.id for row in ended],
+        "refusals": _refuse_again(session, disputed, now),
         "violation": violation.id,
     }
     by = By(Via.REGISTRY)

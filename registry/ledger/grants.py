@@ -14,6 +14,7 @@ from registry.errors import Kind, RegistryError
 from registry.ledger import acts
 from registry.ledger.acts import By
 from registry.ledger.consents import consent_of
+from registry.ledger.disputes import in_dispute
 from registry.ledger.refusals import refused_topics
 from registry.ledger.tenure import latest_reassignment
 from registry.models import ANY, Consent, Evidence, Grant, Method, Notice
@@ -130,33 +131,50 @@ def grant(
 def confirm(
     session: Session,
     number: SubscriberNumber,
-    consent_id: UUID,
-    *,
+    *consent_ids: UUID,
     by: By,
     policy: Policy,
     clock: Clock,
     notice_text: str | None = None,
-) -> Consent:
+) -> list[Consent]:
     """Let a subscriber agree, here, to what a sender asserted, also where it had no effect.
 
-    The confirmed consent has the terms of the asserted one, whose text is its evidence unless
-    another was shown, and takes its place. Confirming twice changes nothing.
+    Several consents are of one grant and stay so: what is confirmed in one act shares one cap.
+    The confirmed ones have the terms of the asserted ones, whose text is their evidence unless
+    another was shown, and take their places. Confirming twice changes nothing. Raises `CONFLICT`
+    for what has ended, and for what is in an open dispute.
     """
     lock_number(session, number)
-    asserted = consent_of(session, number, consent_id)
+    asserted = [consent_of(session, number, consent_id) for consent_id in consent_ids]
     now = clock()
-    confirmed = _confirmed_already(session, asserted, now)
-    if confirmed is not None:
-        return confirmed
-    if not acts.stands(asserted) or now >= asserted.valid_until:
+    known = {row.id: _confirmed_already(session, row, now) for row in asserted}
+    waiting = [row for row in asserted if known[row.id] is None]
+    if any(not acts.stands(row) or now >= row.valid_until for row in waiting):
         raise acts.conflict("this consent has already ended")
-    terms = asserted.grant
+    if waiting:
+        made = _confirm(session, waiting, notice_text, by, policy, now)
+        known.update((row.id, new) for row, new in zip(waiting, made, strict=True))
+    return [found for row in asserted if (found := known[row.id]) is not None]
+
+
+def _confirm(
+    session: Session,
+    asserted: list[Consent],
+    notice_text: str | None,
+    by: By,
+    policy: Policy,
+    now: datetime,
+) -> list[Consent]:
+    """Record a confirmed grant of what one asserted grant, or a part of it, was about."""
+    [terms] = {row.grant for row in asserted}
+    if in_dispute(session, terms.id):
+        raise acts.conflict("this consent is in dispute")
     claim = Claim(
-        number=number,
-        channel=asserted.channel,
-        topics=(asserted.topic,),
+        number=asserted[0].number,
+        channel=asserted[0].channel,
+        topics=tuple(row.topic for row in asserted),
         granted_at=now,
-        valid_until=asserted.valid_until,
+        valid_until=asserted[0].valid_until,
         cap=CapTerms(terms.cap_count, terms.cap_period),
         evidence=EvidenceClaim(
             Method.REGISTRY,
@@ -165,19 +183,20 @@ def confirm(
             None if notice_text else terms.evidence.language,
         ),
     )
-    [consent] = grant(
+    consents = grant(
         session,
         claim,
-        sender_id=asserted.sender_id,
+        sender_id=asserted[0].sender_id,
         by=by,
         basis=Basis.CONFIRMED,
         policy=policy,
         clock=lambda: now,
     )
     # Nobody is contacted more often in this period for having confirmed.
-    consent.grant.cap_used, consent.grant.cap_used_in = terms.cap_used, terms.cap_used_in
+    confirmed = consents[0].grant
+    confirmed.cap_used, confirmed.cap_used_in = terms.cap_used, terms.cap_used_in
     session.flush()
-    return consent
+    return consents
 
 
 def _confirmed_already(session: Session, consent: Consent, now: datetime) -> Consent | None:

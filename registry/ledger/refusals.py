@@ -13,6 +13,7 @@ from registry.consent import Basis, Channel, End, Topic
 from registry.database import Clock, lock_number
 from registry.ledger import acts
 from registry.ledger.acts import By
+from registry.ledger.disputes import check_liftable
 from registry.models import (
     ANY,
     Consent,
@@ -172,7 +173,10 @@ def supersede(
 
 
 def lift(session: Session, refusal_id: UUID, *, by: By, clock: Clock) -> Refusal:
-    """End a refusal, through the organisation that recorded it, and tell the subscriber."""
+    """End a refusal, through the organisation that recorded it, and tell the subscriber.
+
+    One that an open dispute is about is not lifted, here and by `lift_own`: `CONFLICT`.
+    """
     refusal = session.get(Refusal, refusal_id)
     if refusal is None or by.own_act or refusal.recorded_by != by.organisation_id:
         raise acts.not_found("refusal")
@@ -200,6 +204,7 @@ def _lift(session: Session, refusal: Refusal, by: By, clock: Clock) -> Refusal:
         return refusal
     if not acts.stands(refusal):
         raise acts.conflict("this refusal has already ended")
+    check_liftable(session, refusal)
     now = clock()
     acts.end(refusal, End.LIFTED, now)
     data = {

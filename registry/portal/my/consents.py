@@ -109,7 +109,7 @@ def add(my: Blueprint, registry: Registry) -> None:
         with registry.database.write() as storage:
             if find(registry, storage, consent_id).in_dispute:
                 raise RegistryError(Kind.CONFLICT, "this consent is in dispute")
-            confirmed = ledger.confirm(
+            [confirmed] = ledger.confirm(
                 storage, number, consent_id, by=by, policy=registry.policy, clock=registry.clock
             )
             if find(registry, storage, confirmed.id).standing is not Standing.IN_FORCE:
