@@ -97,6 +97,11 @@ def _open_backend(registry: Registry) -> Backend | None:
         return None
     if backend is None:
         log.warning("SMS wait in the outbox: REGISTRY_SMS_URL is not set")
+    elif registry.settings.portal_url is None and not registry.demo:
+        # They would send people to an address of their own machine.
+        log.error("SMS wait in the outbox: REGISTRY_PORTAL_URL is not set")
+        backend.close()
+        return None
     return backend
 
 
@@ -107,6 +112,7 @@ def _lane(registry: Registry, backend: Backend, *, urgent: bool) -> Job:
         messenger.house(registry.settings),
         registry.clock,
         urgent=urgent,
+        hours=None if registry.demo else registry.policy.contact_hours,
         keep_codes=registry.demo,
     )
     return Job("sending of SMS", Pace(lane).step)

@@ -23,6 +23,7 @@ from registry.consent import Basis, Channel, MessageClass, Reason, Topic
 from registry.errors import Kind, RegistryError
 from registry.inbound import Inbound, Keyword, parse_keyword, receiving
 from registry.inbound.keywords import WORDS
+from registry.messenger.backends import Unavailable
 from registry.messenger.delivery import Lane
 from registry.messenger.wording import CHINESE
 from registry.models import (
@@ -604,6 +605,42 @@ def test_no_declines_a_request(phone: Phone, word: str) -> None:
     assert phone.world.sender.name in reply
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize(
+    ("word", "action"),
+    [
+        ("Y{}", InboundAction.AGREED),
+        ("Y", InboundAction.AGREED),
+        ("N{}", InboundAction.DECLINED),
+        ("TD", InboundAction.DECLINED),
+    ],
+)
+def test_question_is_answered_although_the_gateways_answer_was_lost(
+    phone: Phone, clock: Clock, word: str, action: InboundAction, repeated: bool
+) -> None:
+    request = phone.world.ask()
+    phone.backend.plan.append(Unavailable("ReadTimeoutError"))
+    code = phone.put(request)
+    written = clock.pass_(seconds=20)
+    if repeated:  # The answer was under way while the question was repeated.
+        clock.pass_(minutes=10)
+        phone.inbox()
+        assert len(phone.backend.sent) == 2
+    assert phone.act(word.format(code), received_at=written) is action
+
+
+@pytest.mark.parametrize("word", ["TD{}", "TD"])
+def test_assertion_is_answered_although_the_gateways_answer_was_lost(
+    phone: Phone, clock: Clock, word: str
+) -> None:
+    [consent] = phone.world.grant()
+    phone.backend.plan.append(Unavailable("ReadTimeoutError"))
+    phone.inbox()
+    clock.pass_(seconds=20)
+    assert phone.act(word.format(phone.code(consent.grant_id))) is InboundAction.WITHDRAWN
+    assert phone.reason() is Reason.CONSENT_WITHDRAWN
+
+
 @pytest.mark.parametrize("word", ["Y", "N"])
 def test_answer_is_ambiguous_when_several_things_are_open(phone: Phone, word: str) -> None:
     requests = [phone.world.ask(), phone.world.ask(sender=phone.world.other_sender)]
@@ -735,6 +772,20 @@ def test_code_of_an_assertion_ends_what_took_its_place(phone: Phone) -> None:
     assert phone.reason() is Reason.CONSENT_WITHDRAWN
     phone.world.grant()
     assert phone.reason() is Reason.CONSENT_WITHDRAWN
+
+
+@pytest.mark.parametrize(("word", "reason"), [("Y", "consented"), ("TD", "consent_withdrawn")])
+def test_code_of_an_assertion_is_of_its_like_that_was_not_told_again(
+    phone: Phone, clock: Clock, word: str, reason: str
+) -> None:
+    until = clock.now + timedelta(days=90)
+    [first] = phone.world.grant(valid_until=until)
+    assert len(phone.inbox()) == 1
+    code = phone.code(first.grant.id)
+    [second] = phone.world.grant(valid_until=until)
+    assert phone.inbox() == []
+    message = phone.send(f"{word}{code}")
+    assert (message.subject_id, phone.reason()) == (second.grant.id, reason)
 
 
 def test_code_of_an_assertion_refuses_what_the_sender_ended_itself(phone: Phone) -> None:

@@ -5,7 +5,7 @@ import threading
 from collections import Counter, deque
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,9 +21,11 @@ from registry.messenger import delivery, outbox
 from registry.messenger.backends import Accepted, Outcome, Refused, Unavailable, Unknown
 from registry.messenger.gateway import HttpGateway
 from registry.messenger.outbox import Claim
+from registry.messenger.wording import CHINESE, LANGUAGES
 from registry.models import Notice, OutboxItem, OutboxState
+from registry.numbers import parse_subscriber
 from registry.runtime import Registry
-from tests.factories import Clock, World, dump, make_number
+from tests.factories import START, Clock, World, dump, make_number
 from tests.sms_factories import (
     CODE,
     Scripted,
@@ -182,6 +184,78 @@ def test_sqlite_finds_what_is_due_lost_or_late_by_an_index(
                 used.add(re.split(r"USING (?:COVERING )?INDEX |\s\(", step)[1])
     expected = {"ix_outbox_urgent", "ix_outbox_sending", "ix_outbox_expiring"}
     assert expected | (set() if urgent else {"ix_outbox_due"}) == used - {PRIMARY_KEY}
+
+
+# The time of day
+
+
+BY_DAY = [
+    Notice.CONSENT_ASSERTED, Notice.CONSENT_REQUESTED, Notice.CHALLENGE_ANSWERED,
+    Notice.CONSENT_VOIDED, Notice.COMPLAINT_MOVED,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("notice", Notice)
+def test_nobody_is_woken_for_what_nobody_waits_for(
+    world: World, registry: Registry, clock: Clock, notice: Notice
+) -> None:
+    item = world.do(lambda s: messenger.queue(s, notice, make_number(), uuid4(), now=clock.now).id)
+    clock.pass_(hours=11)  # It is 21:00.
+    hours = registry.policy.contact_hours
+
+    def take() -> OutboxState:
+        world.do(lambda s: outbox.claim(s, clock.now, urgent=False, backend="x", hours=hours))
+        return row(registry, item).state
+
+    if notice in BY_DAY:
+        assert take() is OutboxState.WAITING
+        found = row(registry, item)
+        assert found.try_at == START + timedelta(hours=22)  # 08:00
+        assert (found.attempts, found.claimed_at, found.tried_at) == (0, None, None)
+        clock.now = found.try_at
+    assert take() is OutboxState.SENDING
+
+
+def test_message_that_is_repeated_waits_for_the_morning_too(
+    world: World, registry: Registry, backend: Scripted, clock: Clock
+) -> None:
+    clock.pass_(hours=10, minutes=59, seconds=45)
+    item = queue_notice(world)
+    code = queue_code(world, make_number(1))
+    backend.plan.extend([Unavailable("http_503"), Unavailable("http_503")])
+    lane = make_lane(registry, backend, hours=registry.policy.contact_hours)
+    assert len(send_all(lane)) == 2
+    clock.pass_(minutes=1)
+    assert send_all(lane) == [Accepted("r3")]
+    assert [sent.id for sent in backend.sent] == [code, item, code]
+    clock.pass_(hours=11)
+    assert send_all(lane) == [Accepted("r4")]
+    assert row(registry, item).sent_at == clock.now
+
+
+def test_notice_waits_for_every_zone_in_which_its_number_may_be(
+    world: World, registry: Registry, backend: Scripted, clock: Clock
+) -> None:
+    number = parse_subscriber("+79161234567")
+    assert len(number.zones) > 1
+    world.do(lambda s: messenger.queue(s, Notice.CONSENT_VOIDED, number, uuid4(), now=clock.now))
+    hours = registry.policy.contact_hours
+    world.do(lambda s: outbox.claim(s, clock.now, urgent=False, backend="x", hours=hours))
+    [found] = world.do(lambda s: s.scalars(select(OutboxItem)).all())
+    assert found.try_at == hours.opens(clock.now, number.zones) != clock.now
+
+
+def test_request_waits_for_the_hours_of_its_reader_also_when_it_is_repeated(
+    world: World, registry: Registry, backend: Scripted, clock: Clock
+) -> None:
+    world.ask()
+    notice = queue_notice(world, make_number(1))
+    world.own(ledger.set_own_hours, time(18), time(20), policy=registry.policy)
+    lane = make_lane(registry, backend, hours=registry.policy.contact_hours)
+    assert send_all(lane) == [Accepted("r1")]
+    assert backend.sent[0].id == notice
+    clock.pass_(hours=8)
+    assert send_all(lane) == [Accepted("r2")]
 
 
 # Outcomes
@@ -533,6 +607,23 @@ def test_only_what_failed_or_is_uncertain_and_still_says_something_is_sent_again
         with registry.database.write() as session, pytest.raises(RegistryError) as refused:
             outbox.resend(session, item, clock.now)
         assert refused.value.kind is kind
+
+
+def test_message_without_words_is_worded_anew_when_it_is_sent_again(
+    world: World, registry: Registry, backend: Scripted, clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    item = queue_notice(world)
+    broken = replace(CHINESE, texts={**CHINESE.texts, "consent_asserted": "{nothing}"})
+    with monkeypatch.context() as patch:
+        patch.setitem(LANGUAGES, "zh", broken)
+        assert make_lane(registry, backend).step() is None
+    found = row(registry, item)
+    assert (found.state, found.text) == (OutboxState.FAILED, None)
+    world.do(lambda session: outbox.resend(session, item, clock.now))
+    assert row(registry, item).tried_at is None
+    assert make_lane(registry, backend).step() == Accepted("r1")
+    assert "TD1" in backend.sent[0].text
 
 
 def test_retention_removes_sms_that_were_sent(

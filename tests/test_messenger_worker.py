@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from registry import feed, worker
+from registry import feed, policy, worker
 from registry.config import Settings
 from registry.database import utc_now
 from registry.messenger import delivery
@@ -25,12 +25,21 @@ from registry.messenger.backends import Backend, Outcome, Unavailable
 from registry.messenger.delivery import Lane
 from registry.models import OutboxItem, OutboxState
 from registry.runtime import Registry
-from tests.factories import World, make_number
+from tests.factories import START, World, make_number
 from tests.smpp_peer import SmppPeer
-from tests.sms_factories import CODE, HOUSE, make_lane, queue_code, queue_notice, row
+from tests.sms_factories import CODE, HOUSE, Scripted, make_lane, queue_code, queue_notice, row
 from tests.sms_gateway import HttpGatewayPeer
 
 ROOT = Path(__file__).parents[1]
+
+
+AT_ANY_HOUR = (
+    (policy.FOLDER / f"{policy.DEFAULT}.toml")
+    .read_text("utf-8")
+    .replace('start = "08:00"', 'start = "00:00"')
+    .replace('end = "21:00"', 'end = "23:59:59.999999"')
+)
+"""A policy under which tests that go by the machine's clock send notices whenever they run."""
 
 
 @pytest.fixture
@@ -48,11 +57,16 @@ def smsc() -> Iterator[SmppPeer]:
 @contextmanager
 def process(url: str, folder: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
     """Run `consent-registry worker` on a registry; it is killed in the end, if it still runs."""
+    by_night = folder / "by_night.toml"
+    if not by_night.exists():
+        by_night.write_text(AT_ANY_HOUR, "utf-8")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")},
         "REGISTRY_DATA_DIR": str(folder),
         "REGISTRY_DATABASE_URL": url,
         "REGISTRY_NUMBER_KEY": bytes(range(32)).hex(),
+        "REGISTRY_POLICY": str(by_night),
+        "REGISTRY_PORTAL_URL": HOUSE.portal,
         "REGISTRY_SMS_NUMBER": HOUSE.number or "",
         **{f"REGISTRY_{name}": value for name, value in settings.items()},
     }
@@ -196,17 +210,21 @@ def test_worker_that_is_stopped_finishes_what_it_has_in_hand(
     assert row(registry, item).state is OutboxState.SENT
 
 
-def test_worker_without_a_gateway_says_so_once_and_does_everything_else(
-    world: World, registry: Registry, url: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("missing", ["SMS_URL", "PORTAL_URL"])
+def test_worker_without_a_gateway_or_pages_says_so_once_and_does_everything_else(
+    world: World, registry: Registry, url: str, tmp_path: Path, gateway: HttpGatewayPeer,
+    missing: str,
+) -> None:  # fmt: skip
     queue_notice(world)
-    with process(url, tmp_path, SMS_URL="") as running:
+    settings = {"SMS_URL": gateway.url, missing: ""}
+    with process(url, tmp_path, **settings) as running:
         wait_until(lambda: is_sequenced(registry))
         running.send_signal(signal.SIGTERM)
         log = running.communicate(timeout=20)[1]
     lines = [json.loads(line)["message"] for line in log.splitlines()]
-    assert lines.count("SMS wait in the outbox: REGISTRY_SMS_URL is not set") == 1
+    assert lines.count(f"SMS wait in the outbox: REGISTRY_{missing} is not set") == 1
     assert states(registry) == {OutboxState.WAITING: 1}
+    assert gateway.requests == []
 
 
 def test_slow_gateway_holds_up_neither_the_sequencer_nor_codes(
@@ -227,6 +245,21 @@ def test_slow_gateway_holds_up_neither_the_sequencer_nor_codes(
 def is_sequenced(registry: Registry) -> bool:
     with registry.database.read() as connection:
         return not feed.waiting(connection)
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_lanes_send_notices_by_day_and_those_of_a_demo_at_once(
+    registry: Registry, world: World, demo: bool
+) -> None:
+    queue_notice(world)
+    night = START + timedelta(hours=11)
+    with registry.database.write() as session:
+        session.execute(update(OutboxItem).values(try_at=night))
+    lane = worker._lane(
+        replace(registry, clock=lambda: night, demo=demo), backend := Scripted(), urgent=False
+    )
+    lane.step()
+    assert len(backend.sent) == demo
 
 
 # The pace of one lane

@@ -33,7 +33,13 @@ CONFIRM_WITHIN = timedelta(minutes=30)
 REMEMBERED = timedelta(days=1)
 """How long a second SMS that comes too late is still taken for one, and is asked about again."""
 ASKED_BACK = (InboundAction.REFUSAL_ASKED, InboundAction.LIFT_ASKED)
-_WENT_OUT = (OutboxState.SENDING, OutboxState.SENT, OutboxState.UNCERTAIN)
+_MAY_BE_READ = (
+    OutboxState.WAITING,
+    OutboxState.SENDING,
+    OutboxState.SENT,
+    OutboxState.UNCERTAIN,
+)
+"""States of a message that was handed over. It waits again where the gateway's answer got lost."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +133,12 @@ def told_assertions(case: Case) -> list[Question]:
 
 
 def _put(case: Case, *notices: Notice) -> Sequence[ColumnElement[bool]]:
-    """Return what holds of a message that went out before this answer was written."""
+    """Return what holds of a message that may have been read when this answer was written."""
     return (
         OutboxItem.number == case.number,
         OutboxItem.notice.in_(notices) if notices else true(),
-        OutboxItem.state.in_(_WENT_OUT),
-        OutboxItem.claimed_at <= case.message.received_at + CLOCK_LEEWAY,
+        OutboxItem.state.in_(_MAY_BE_READ),
+        OutboxItem.tried_at <= case.message.received_at + CLOCK_LEEWAY,
         true() if case.since is None else OutboxItem.recorded_at >= case.since,
     )
 

@@ -23,6 +23,7 @@ from registry.messenger.texts import House
 from registry.messenger.wording import CHINESE
 from registry.models import Notice, OutboxItem, OutboxState
 from registry.numbers import SubscriberNumber
+from registry.policy import ContactHours
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Lane:
     """Delivers one message after the other. Several lanes may work side by side.
 
     An `urgent` one takes only what people wait for, so that it never waits behind a slow notice.
+    What nobody waits for goes out within `hours`, at any time where there are none.
     With `keep_codes` what a code's message said is kept: the demo shows it.
     """
 
@@ -64,6 +66,7 @@ class Lane:
     house: House
     clock: Clock
     urgent: bool = False
+    hours: ContactHours | None = None
     keep_codes: bool = False
     jitter: Callable[[], float] = random.random
     _unrecorded: tuple[Claim, Outcome] | None = field(default=None, init=False)
@@ -78,10 +81,16 @@ class Lane:
         while self._due():
             with self.database.write() as session:
                 item = outbox.claim(
-                    session, self.clock(), urgent=self.urgent, backend=self.backend.name
+                    session,
+                    self.clock(),
+                    urgent=self.urgent,
+                    backend=self.backend.name,
+                    hours=self.hours,
                 )
                 if item is None:
                     return None  # Another lane was faster.
+                if item.state is OutboxState.WAITING:
+                    continue  # It was put off until the morning.
                 message = self._prepare(session, item)
             if message is not None and item.claimed_at is not None:
                 outcome = self.backend.send(message)

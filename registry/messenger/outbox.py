@@ -18,12 +18,22 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from registry.errors import Kind, RegistryError
+from registry.ledger.hours import standing_hours
 from registry.messenger.backends import Accepted, Outcome, Refused, Unavailable
 from registry.models import Notice, OutboxItem, OutboxState
 from registry.numbers import SubscriberNumber
+from registry.policy import ContactHours
 
 URGENT = (Notice.CODE, Notice.REPLY)
 """What a person waits for, phone in hand, codes first; it waits behind nothing else."""
+BY_DAY = (
+    Notice.CONSENT_ASSERTED,
+    Notice.CONSENT_REQUESTED,
+    Notice.CHALLENGE_ANSWERED,
+    Notice.CONSENT_VOIDED,
+    Notice.COMPLAINT_MOVED,
+)
+"""What nobody waits for, and nobody is woken for."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 MOST_ATTEMPTS = 30
 """Waiting twice as long each time, up to an hour, these take a day."""
@@ -97,11 +107,49 @@ class Claim:
     claimed_at: datetime
 
 
-def claim(session: Session, now: datetime, *, urgent: bool, backend: str) -> OutboxItem | None:
+def claim(
+    session: Session,
+    now: datetime,
+    *,
+    urgent: bool,
+    backend: str,
+    hours: ContactHours | None = None,
+) -> OutboxItem | None:
     """Take the next message that is due: a code, a reply, then what is due longest.
 
-    Other workers pass by a message that one is about to claim.
+    One that nobody waits for is put off until `hours` open where its number is, and returned
+    without a claim. Other workers pass by a message that one is about to claim.
     """
+    item = _next(session, now, urgent=urgent)
+    if item is None:
+        return None
+    opens = _opens(session, item, hours, now)
+    if opens > now:
+        item.try_at = opens
+        return item
+    item.state = OutboxState.SENDING
+    item.claimed_at = now
+    item.tried_at = item.tried_at or now
+    item.attempts += 1
+    item.reference = backend
+    return item
+
+
+def _opens(
+    session: Session, item: OutboxItem, hours: ContactHours | None, now: datetime
+) -> datetime:
+    """Return when a message may go out; a sender's question also heeds its reader's own hours."""
+    if hours is None or item.notice not in BY_DAY:
+        return now
+    if item.notice is Notice.CONSENT_REQUESTED:
+        own = standing_hours(session, item.number)
+        hours = (own and hours.within(ContactHours(own.opens, own.closes))) or hours
+    zones = item.number.zones
+    # Where no time suits all zones that a number may be in, its first one counts.
+    return hours.opens(now, zones) or hours.opens(now, zones[:1]) or now
+
+
+def _next(session: Session, now: datetime, *, urgent: bool) -> OutboxItem | None:
     waiting = (
         select(OutboxItem)
         .where(_in_state(OutboxState.WAITING), OutboxItem.try_at <= now)
@@ -113,11 +161,6 @@ def claim(session: Session, now: datetime, *, urgent: bool, backend: str) -> Out
     )
     if item is None and not urgent:
         item = session.scalar(waiting.order_by(OutboxItem.try_at))
-    if item is not None:
-        item.state = OutboxState.SENDING
-        item.claimed_at = now
-        item.attempts += 1
-        item.reference = backend
     return item
 
 
@@ -208,6 +251,7 @@ def expire(session: Session, now: datetime) -> int:
 def resend(session: Session, item_id: UUID, now: datetime) -> OutboxItem:
     """Send an uncertain or failed message again, because an operator says so.
 
+    One that could not be worded is worded anew; any other says the same as before.
     Of an uncertain one nobody knows whether it went out, so its reader may get it twice.
     """
     item = session.get(OutboxItem, item_id, with_for_update=True)
@@ -215,8 +259,10 @@ def resend(session: Session, item_id: UUID, now: datetime) -> OutboxItem:
         raise RegistryError(Kind.NOT_FOUND, "there is no such message")
     if item.state not in (OutboxState.UNCERTAIN, OutboxState.FAILED):
         raise RegistryError(Kind.CONFLICT, f"this message is {item.state}")
-    if item.text is None or item.notice in URGENT:
+    if item.notice in URGENT:
         raise RegistryError(Kind.CONFLICT, "nobody waits for this message any more")
+    if item.state is OutboxState.FAILED:
+        item.tried_at = None  # Nobody has read it.
     item.state = OutboxState.WAITING
     item.attempts = 0
     item.claimed_at = None
