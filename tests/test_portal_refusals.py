@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from registry import subscribers
+from registry import ledger, subscribers
 from registry.consent import Channel, Reason, Topic
 from registry.ledger import Scope
 from registry.models import Event, Notice, OutboxItem, Refusal, Via
@@ -185,7 +185,7 @@ def test_hours_that_make_no_sense_are_told_and_change_nothing(
     assert browser.page.status_code == 422
     assert "at least one hour between 08:00 and 21:00" in browser.shown
     with browser.registry.database.snapshot() as session:
-        assert subscribers.own_hours(session, make_number()) is None
+        assert ledger.standing_hours(session, make_number()) is None
 
 
 def test_nothing_is_refused_without_the_forms_token(browser: Browser) -> None:

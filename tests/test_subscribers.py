@@ -1,22 +1,32 @@
 """What a number may see of itself: only its own, only of this tenure, and all of it."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from registry import complaints, ledger, subscribers
 from registry.consent import Basis, Channel, Topic
 from registry.errors import Kind, RegistryError
 from registry.ledger import By, Scope
-from registry.models import ComplaintOutcome, Event, Via
+from registry.models import ComplaintOutcome, Event, Organisation, OrganisationKind, Via
 from registry.numbers import SubscriberNumber
 from registry.policy import Period
 from registry.runtime import Registry
 from registry.subscribers import Standing
-from tests.factories import OTHER_PORT, SMS_PORT, Client, Clock, World, make_number
+from tests.factories import (
+    OTHER_PORT,
+    SMS_PORT,
+    Client,
+    Clock,
+    World,
+    make_number,
+    make_organisation,
+)
 
 OWN = By(Via.PORTAL)
 
@@ -144,6 +154,47 @@ def test_overview_counts_what_waits(registry: Registry, world: World) -> None:
     assert found.consents == 0
 
 
+def read_by(registry: Registry, look: Callable[[Session], object]) -> tuple[int, int]:
+    """Return how many statements a look at the database takes, and how many entities it loads."""
+    statements, loaded = [], []
+    with registry.database.snapshot() as session:
+        engine = session.get_bind()
+        event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+        event.listen(session, "loaded_as_persistent", lambda _s, one: loaded.append(one))
+        look(session)
+    return len(statements), len(loaded)
+
+
+def test_overview_reads_no_more_however_many_consents_have_passed(
+    registry: Registry, world: World, clock: Clock
+) -> None:
+    def look(session: Session) -> object:
+        return subscribers.overview(session, make_number(), clock())
+
+    topics = tuple(Topic)
+    for sender in world.do(partial(make_senders, count=42)):
+        for channel in Channel:
+            world.grant(sender=sender, topics=topics, channel=channel)
+    clock.pass_(days=365)
+    world.grant()
+    read = read_by(registry, look)
+    with registry.database.snapshot() as session:
+        assert subscribers.overview(session, make_number(), clock()).consents == 1
+        assert len(subscribers.consents(session, make_number(), clock())) > 1000
+    world.grant(make_number(1))
+    fresh = read_by(
+        registry, lambda session: subscribers.overview(session, make_number(1), clock())
+    )
+    assert read == fresh
+    assert min(read) > 0
+
+
+def make_senders(session: Session, count: int) -> list[Organisation]:
+    return [
+        make_organisation(session, OrganisationKind.SENDER, 100 + index) for index in range(count)
+    ]
+
+
 def test_who_asked_is_named_with_what_they_heard(
     client: Client, registry: Registry, world: World
 ) -> None:
@@ -242,7 +293,11 @@ def test_new_subscriber_sees_nothing_of_what_comes_of_the_one_before(
     evidence: dict[str, Any] = {"text": "The form.", "sha256": None, "uri": None}
     sender: dict[str, Any] = {"sender_id": world.sender.id, "clock": clock}
     overseer: dict[str, Any] = {"overseer_id": world.regulator.id, "clock": clock}
-    closing: dict[str, Any] = {"actor_id": world.operator.id, "policy": registry.policy, "clock": clock}
+    closing: dict[str, Any] = {
+        "actor_id": world.operator.id,
+        "policy": registry.policy,
+        "clock": clock,
+    }
     for act in (
         partial(ledger.bring_evidence, challenge_id=answered.id, **evidence, **sender),
         partial(ledger.oversee, consent_id=unproven.id, **overseer),
@@ -312,18 +367,41 @@ def test_download_holds_everything_of_the_number_and_nothing_of_others(
     assert not any("sha" in name or "digest" in name for name in data["lookups"][0])
 
 
+def names_known(registry: Registry) -> list[str]:
+    with registry.database.snapshot() as session:
+        known = subscribers.senders_known(session, make_number(), registry.clock())
+        return [row.name for row in known]
+
+
 def test_senders_known_are_those_of_the_number(
     client: Client, registry: Registry, world: World
 ) -> None:
     world.grant(make_number(1), sender=world.other_sender)
     ask(world)
-    with registry.database.snapshot() as session:
-        assert [row.name for row in subscribers.senders_known(session, make_number())] == [
-            "sender 1"
-        ]
+    assert names_known(registry) == ["sender 1"]
     client.lookup(who="other_sender", **{"from": OTHER_PORT})
     client.app.extensions["recorder"].flush()
+    assert names_known(registry) == ["sender 1", "sender 2"]
+
+
+def test_senders_known_are_a_hundred_at_most_the_latest_ones(
+    registry: Registry, world: World, clock: Clock
+) -> None:
+    many = world.do(partial(make_senders, count=101))
+    for sender in many:
+        clock.pass_(seconds=1)
+        world.grant(sender=sender)
     with registry.database.snapshot() as session:
-        assert [row.name for row in subscribers.senders_known(session, make_number())] == [
-            "sender 1", "sender 2"
-        ]  # fmt: skip
+        known = subscribers.senders_known(session, make_number(), clock())
+    assert {row.id for row in known} == {row.id for row in many[1:]}
+
+
+def test_senders_known_forget_who_asked_long_ago(
+    client: Client, registry: Registry, world: World, clock: Clock
+) -> None:
+    client.lookup(who="other_sender", **{"from": OTHER_PORT})
+    client.app.extensions["recorder"].flush()
+    world.grant()
+    for days, names in ((0, ["sender 1", "sender 2"]), (90, ["sender 1"])):
+        clock.pass_(days=days)
+        assert names_known(registry) == names

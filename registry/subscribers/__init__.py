@@ -13,7 +13,7 @@ from registry.subscribers.own_consents import (
     ended_consents,
     granted,
 )
-from registry.subscribers.own_refusals import own_hours, refusals, senders_known
+from registry.subscribers.own_refusals import refusals, senders_known
 from registry.subscribers.own_requests import OwnRequest, closed_requests, open_requests, request
 from registry.subscribers.records import Asked, Happened, Place, consent_history, history, lookups
 from registry.subscribers.rows import PAGE
@@ -39,7 +39,6 @@ __all__ = [
     "lookups",
     "open_requests",
     "overview",
-    "own_hours",
     "refusals",
     "request",
     "senders_known",

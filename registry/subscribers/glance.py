@@ -6,11 +6,11 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from registry.ledger import tenure_start
+from registry.ledger import standing_hours, tenure_start
 from registry.models import ANY, Challenge, Complaint, OwnContactHours, Refusal
 from registry.numbers import SubscriberNumber
-from registry.subscribers.own_consents import Standing, consents
-from registry.subscribers.own_refusals import own_hours, refusals
+from registry.subscribers.own_consents import count_in_force
+from registry.subscribers.own_refusals import refusals
 from registry.subscribers.own_requests import waiting
 from registry.subscribers.rows import count, of_tenure
 
@@ -40,10 +40,11 @@ def covers_everything(refusal: Refusal) -> bool:
 def overview(session: Session, number: SubscriberNumber, now: datetime) -> Overview:
     """Return what the first page after signing in shows."""
     since = tenure_start(session, number)
+    said_no = refusals(session, number)
     return Overview(
-        refusals=refusals(session, number),
-        hours=own_hours(session, number),
-        consents=sum(own.standing is Standing.IN_FORCE for own in consents(session, number, now)),
+        refusals=said_no,
+        hours=standing_hours(session, number),
+        consents=count_in_force(session, number, said_no, now),
         requests=count(session, waiting(number, since, now)),
         challenges=count(session, of_tenure(Challenge, number, since, Challenge.outcome.is_(None))),
         complaints=count(session, of_tenure(Complaint, number, since, Complaint.outcome.is_(None))),

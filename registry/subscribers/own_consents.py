@@ -68,6 +68,28 @@ def consents(session: Session, number: SubscriberNumber, now: datetime) -> list[
     return sorted(found, key=lambda own: own.standing.over)
 
 
+def count_in_force(
+    session: Session, number: SubscriberNumber, said_no: Iterable[Refusal], now: datetime
+) -> int:
+    """Return how many consents are in force beside the refusals that stand.
+
+    What cannot be in force is not read at all, nor is what the others rest on: there may be many.
+    """
+    rows = session.scalars(
+        select(Consent)
+        .options(joinedload(Consent.grant))
+        .where(
+            Consent.number == number,
+            Consent.reassignment_id.is_(None),
+            Consent.ended_at.is_(None),
+            Consent.valid_until > now,
+            ~_disputed(number),
+        )
+    )
+    standings = [_weighed(row, said_no, None, now).standing for row in rows]
+    return standings.count(Standing.IN_FORCE)
+
+
 def ended_consents(
     session: Session,
     number: SubscriberNumber,

@@ -1,14 +1,22 @@
-"""What a number refuses, the contact hours that it keeps, and whom it may refuse."""
+"""What a number refuses, and whom it may refuse."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from registry.ledger import tenure_start
-from registry.models import Consent, ConsentRequest, Lookup, Organisation, OwnContactHours, Refusal
+from registry.models import Consent, ConsentRequest, Lookup, Organisation, Refusal
 from registry.numbers import SubscriberNumber
 from registry.subscribers.rows import own_rows
+
+MOST_SENDERS = 100
+"""Nobody finds one sender among more than these; refusing everything covers the others."""
+RECENTLY = timedelta(days=90)
+"""How far back lookups tell whom a subscriber may want to refuse."""
 
 
 def refusals(session: Session, number: SubscriberNumber) -> Sequence[Refusal]:
@@ -25,27 +33,33 @@ def refusals(session: Session, number: SubscriberNumber) -> Sequence[Refusal]:
     ).all()
 
 
-def own_hours(session: Session, number: SubscriberNumber) -> OwnContactHours | None:
-    """Return the contact hours that the subscriber set, if any."""
-    return session.scalar(
-        select(OwnContactHours).where(
-            OwnContactHours.number == number,
-            OwnContactHours.ended_at.is_(None),
-            OwnContactHours.reassignment_id.is_(None),
-        )
-    )
+def senders_known(
+    session: Session, number: SubscriberNumber, now: datetime
+) -> Sequence[Organisation]:
+    """Return the senders that a subscriber has to do with, those of the latest traces only.
 
-
-def senders_known(session: Session, number: SubscriberNumber) -> list[Organisation]:
-    """Return the senders that a subscriber has to do with: those of consents and requests."""
+    They are those of consents and requests, and of what was asked in the last months.
+    """
     since = tenure_start(session, number)
-    about = [
-        own_rows(table, number, since).with_only_columns(table.sender_id).order_by(None)
-        for table in (Consent, ConsentRequest, Lookup)
-    ]
-    ids = about[0].union(*about[1:])
-    return list(
-        session.scalars(
-            select(Organisation).where(Organisation.id.in_(ids)).order_by(Organisation.name)
-        )
+    traces = union_all(
+        _traces(Consent, Consent.recorded_at, number, since),
+        _traces(ConsentRequest, ConsentRequest.recorded_at, number, since),
+        _traces(Lookup, Lookup.decided_at, number, since).where(Lookup.decided_at > now - RECENTLY),
+    ).subquery()
+    latest = (
+        select(traces.c.sender_id)
+        .where(traces.c.sender_id.is_not(None))
+        .group_by(traces.c.sender_id)
+        .order_by(func.max(traces.c.at).desc(), traces.c.sender_id)
+        .limit(MOST_SENDERS)
     )
+    return session.scalars(
+        select(Organisation).where(Organisation.id.in_(latest)).order_by(Organisation.name)
+    ).all()
+
+
+def _traces(
+    table: type[Any], at: Any, number: SubscriberNumber, since: datetime | None
+) -> Select[tuple[UUID | None, datetime]]:
+    rows = own_rows(table, number, since).order_by(None)
+    return rows.with_only_columns(table.sender_id, at.label("at"))

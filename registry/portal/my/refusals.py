@@ -103,11 +103,12 @@ def add(my: Blueprint, registry: Registry) -> None:
 
 def _page(registry: Registry, storage: Session, wanted: dict[str, str] | None = None) -> str:
     number = visitor().number
+    known = subscribers.senders_known(storage, number, registry.clock())
     return render_template(
         "my/refusals.html",
         refusals=subscribers.refusals(storage, number),
-        senders=[(row.id, row.name) for row in subscribers.senders_known(storage, number)],
-        hours=subscribers.own_hours(storage, number),
+        senders=[(row.id, row.name) for row in known],
+        hours=ledger.standing_hours(storage, number),
         policy_hours=registry.policy.contact_hours,
         wanted=wanted,
         channels=list(Channel),
