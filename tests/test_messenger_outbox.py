@@ -728,12 +728,14 @@ def test_request_that_was_put_keeps_its_number_though_its_like_was_refused_since
 ) -> None:
     request = world.ask()
     send_all(make_lane(registry, Scripted()))
-    for code in range(2, 100):
-        world.do(
-            lambda session, code=code: messenger.queue(
+    world.do(
+        lambda session: [
+            messenger.queue(
                 session, Notice.REPLY, make_number(), uuid4(), now=clock.now, reply_code=code
             )
-        )
+            for code in range(2, 100)
+        ]
+    )
     world.own(ledger.refuse, Scope())
     assert draw(world, clock) == 2
     world.own(ledger.decline, request.id)

@@ -355,12 +355,12 @@ def _widen_outbox() -> None:
         "UPDATE outbox SET try_at = recorded_at,"
         " state = CASE WHEN sent_at IS NULL THEN 'waiting' ELSE 'sent' END"
     )
-    for name, column, state in (
+    for name, until, state in (
         ("ix_outbox_due", "try_at", WAITING),
         ("ix_outbox_expiring", "expires_at", WAITING),
         ("ix_outbox_sending", "claimed_at", SENDING),
     ):
-        op.create_index(name, "outbox", [column], sqlite_where=state, postgresql_where=state)
+        op.create_index(name, "outbox", [until], sqlite_where=state, postgresql_where=state)
     op.create_index(
         "ix_outbox_urgent",
         "outbox",
