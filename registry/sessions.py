@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -57,6 +57,15 @@ _LATER_TENURE = exists().where(
 )
 
 
+_SESSION = select(PortalSession.number, PortalSession.secret_sha256, PortalSession.seen_at).where(
+    PortalSession.id == bindparam("session_id"),
+    PortalSession.ended_at.is_(None),
+    PortalSession.expires_at > bindparam("now", type_=PortalSession.expires_at.type),
+    PortalSession.seen_at > bindparam("used_since", type_=PortalSession.seen_at.type),
+    ~_LATER_TENURE,
+)
+
+
 def find(connection: Connection, token: str, now: datetime) -> SignedIn | None:
     """Return who a token belongs to; None when it is wrong, idle for too long, or has ended."""
     identifier, _, secret = token.partition(".")
@@ -65,13 +74,7 @@ def find(connection: Connection, token: str, now: datetime) -> SignedIn | None:
     except ValueError:
         return None
     row = connection.execute(
-        select(PortalSession.number, PortalSession.secret_sha256, PortalSession.seen_at).where(
-            PortalSession.id == session_id,
-            PortalSession.ended_at.is_(None),
-            PortalSession.expires_at > now,
-            PortalSession.seen_at > now - IDLE,
-            ~_LATER_TENURE,
-        )
+        _SESSION, {"session_id": session_id, "now": now, "used_since": now - IDLE}
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)):
         return None

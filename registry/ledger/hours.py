@@ -3,7 +3,7 @@
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -98,15 +98,16 @@ def _end(
     return hours.id
 
 
+_STANDING = select(OwnContactHours).where(
+    OwnContactHours.number == bindparam("number"),
+    OwnContactHours.ended_at.is_(None),
+    OwnContactHours.reassignment_id.is_(None),
+)
+
+
 def standing_hours(session: Session, number: SubscriberNumber) -> OwnContactHours | None:
     """Return the own hours of the subscriber who has the number today, if there are any."""
-    return session.scalar(
-        select(OwnContactHours).where(
-            OwnContactHours.number == number,
-            OwnContactHours.ended_at.is_(None),
-            OwnContactHours.reassignment_id.is_(None),
-        )
-    )
+    return session.scalar(_STANDING, {"number": number})
 
 
 def next_contact(

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from registry.consent import DECISIONS, Fact, Reason, Wish, wish_facts
@@ -68,6 +68,19 @@ def consents(session: Session, number: SubscriberNumber, now: datetime) -> list[
     return sorted(found, key=lambda own: own.standing.over)
 
 
+_RUNNING = (
+    select(Consent)
+    .options(joinedload(Consent.grant))
+    .where(
+        Consent.number == bindparam("number"),
+        Consent.reassignment_id.is_(None),
+        Consent.ended_at.is_(None),
+        Consent.valid_until > bindparam("now"),
+        ~exists().where(Challenge.grant_id == Consent.grant_id, Challenge.outcome.is_(None)),
+    )
+)
+
+
 def count_in_force(
     session: Session, number: SubscriberNumber, said_no: Iterable[Refusal], now: datetime
 ) -> int:
@@ -75,17 +88,7 @@ def count_in_force(
 
     What cannot be in force is not read at all, nor is what the others rest on: there may be many.
     """
-    rows = session.scalars(
-        select(Consent)
-        .options(joinedload(Consent.grant))
-        .where(
-            Consent.number == number,
-            Consent.reassignment_id.is_(None),
-            Consent.ended_at.is_(None),
-            Consent.valid_until > now,
-            ~_disputed(number),
-        )
-    )
+    rows = session.scalars(_RUNNING, {"number": number, "now": now})
     standings = [_weighed(row, said_no, None, now).standing for row in rows]
     return standings.count(Standing.IN_FORCE)
 

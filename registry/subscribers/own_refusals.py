@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, union_all
+from sqlalchemy import Select, bindparam, func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from registry.ledger import tenure_start
@@ -19,18 +19,21 @@ RECENTLY = timedelta(days=90)
 """How far back lookups tell whom a subscriber may want to refuse."""
 
 
+_STANDING = (
+    select(Refusal)
+    .options(joinedload(Refusal.sender))
+    .where(
+        Refusal.number == bindparam("number"),
+        Refusal.ended_at.is_(None),
+        Refusal.reassignment_id.is_(None),
+    )
+    .order_by(Refusal.event_id.desc(), Refusal.id.desc())
+)
+
+
 def refusals(session: Session, number: SubscriberNumber) -> Sequence[Refusal]:
     """Return the refusals that stand, the newest first."""
-    return session.scalars(
-        select(Refusal)
-        .options(joinedload(Refusal.sender))
-        .where(
-            Refusal.number == number,
-            Refusal.ended_at.is_(None),
-            Refusal.reassignment_id.is_(None),
-        )
-        .order_by(Refusal.event_id.desc(), Refusal.id.desc())
-    ).all()
+    return session.scalars(_STANDING, {"number": number}).all()
 
 
 def senders_known(
