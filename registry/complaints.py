@@ -20,7 +20,7 @@ from registry import events, messenger, senders, working_days
 from registry.consent import Channel, Topic
 from registry.database import Clock, lock_number
 from registry.errors import Kind, RegistryError
-from registry.ledger import CLOCK_LEEWAY, By, tenure_start, whose
+from registry.ledger import CLOCK_LEEWAY, By, check_carer, tenure_start, whose
 from registry.models import (
     Complaint,
     ComplaintOutcome,
@@ -170,6 +170,7 @@ def file(
     Whom it accuses is whoever held the sending number at the time of the contact.
     """
     lock_number(session, number)
+    check_carer(session, number, by)
     now = clock()
     shown = shown_number(draft.sending_number, policy.default_region)
     _check(session, number, draft, policy, now)

@@ -14,6 +14,7 @@ from flask import Flask
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from stdnum.cn import uscc
+from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
 
 from registry import access, ledger, lookup, senders
@@ -24,6 +25,7 @@ from registry.models import (
     Base,
     Consent,
     ConsentRequest,
+    FamilyLink,
     Method,
     Organisation,
     OrganisationKind,
@@ -181,6 +183,15 @@ class World:
                 clock=self.registry.clock,
             )
         )
+
+    def look_after(self, carer: SubscriberNumber, member: SubscriberNumber | None = None) -> By:
+        """Let one number look after another, and return how its carer acts."""
+        now = self.registry.clock()
+        link = FamilyLink(
+            id=uuid7(), carer=carer, member=member or make_number(), recorded_at=now, agreed_at=now
+        )
+        self.do(lambda session: session.add(link))
+        return By(Via.PORTAL, family_link_id=link.id)
 
     def own(
         self,

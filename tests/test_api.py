@@ -8,16 +8,19 @@ from flask import Flask
 from sqlalchemy import select
 
 from registry import feed, receipts
+from registry.consent import Basis, Topic
 from registry.models import Lookup, Notice, OrganisationKind, OutboxItem
 from registry.runtime import Registry
 from tests.factories import (
     OTHER_PORT,
     SERVICE_PORT,
     SMS_PORT,
+    START,
     VOICE_LINE,
     Client,
     Clock,
     World,
+    count_rows,
     make_number,
     make_organisation,
     make_uscc,
@@ -267,6 +270,26 @@ def test_consents_tell_the_subscriber(client: Client, registry: Registry) -> Non
     assert [tuple(row) for row in told] == [(Notice.CONSENT_ASSERTED, make_number())]
 
 
+def test_sender_asserts_ten_times_a_day_that_a_number_consents(
+    client: Client, world: World, clock: Clock
+) -> None:
+    world.grant(sender=world.other_sender)
+    world.grant(basis=Basis.CONFIRMED, topics=(Topic.GAMES,))
+    for made in range(10):
+        assert client.consent(topics=["retail", "loans"]).status_code == 201
+        if made == 5:
+            world.reassign(reassigned_at=START)
+    before = count_rows(world.registry)
+    refused = client.consent(topics=["travel"])
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "3600")
+    assert refused.json["type"].endswith("rate_limited")
+    assert count_rows(world.registry) == before
+    assert client.consent("13800000001").status_code == 201
+    assert client.consent(who="other_sender").status_code == 201
+    clock.pass_(hours=24)
+    assert client.consent().status_code == 201
+
+
 def test_withdrawal_ends_a_consent_and_stays_in_its_history(client: Client, clock: Clock) -> None:
     [consent] = client.consent().json["consents"]
     clock.pass_(hours=1)
@@ -289,8 +312,8 @@ def test_withdrawal_by_the_subscriber_is_not_asserted_away(client: Client) -> No
 
 
 def test_search_lists_own_consents_newest_first_page_by_page(client: Client, world: World) -> None:
-    topics = ["loans", "insurance", "securities", "real_estate", "education", "retail", "travel"]
-    recorded = [client.consent(topics=topics).json["consents"] for _ in range(15)]
+    topics = list(Topic)
+    recorded = [client.consent(topics=topics).json["consents"] for _ in range(9)]
     client.consent("13800000001")
     world.grant(sender=world.other_sender)
     found: list[dict[str, Any]] = []
@@ -301,11 +324,11 @@ def test_search_lists_own_consents_newest_first_page_by_page(client: Client, wor
         found, cursor, pages = found + page["consents"], page["cursor"], pages + 1
     assert pages == 2
     ids = [consent["id"] for consent in found]
-    assert len(set(ids)) == len(ids) == 105
-    assert {consent["id"] for consent in recorded[-1]} == set(ids[:7])
-    assert {consent["id"] for consent in recorded[0]} == set(ids[-7:])
-    assert {consent["state"] for consent in found[:7]} == {"active"}
-    assert {consent["state"] for consent in found[7:]} == {"superseded"}
+    assert len(set(ids)) == len(ids) == 108
+    assert {consent["id"] for consent in recorded[-1]} == set(ids[:12])
+    assert {consent["id"] for consent in recorded[0]} == set(ids[-12:])
+    assert {consent["state"] for consent in found[:12]} == {"active"}
+    assert {consent["state"] for consent in found[12:]} == {"superseded"}
 
 
 # Subscribers' wishes

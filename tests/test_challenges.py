@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 from registry import ledger
 from registry.consent import Basis, Channel, End, Reason, Topic
 from registry.errors import Kind, RegistryError
-from registry.ledger import By, Scope
+from registry.ledger import Scope
 from registry.models import (
     Challenge,
     ChallengeOutcome,
@@ -179,9 +179,9 @@ def test_sender_cannot_assert_its_way_past_a_challenge(world: World, clock: Cloc
 
 def test_challenge_by_somebody_who_looks_after_the_number_says_so(world: World) -> None:
     [consent] = world.grant()
-    link = uuid4()
-    challenge(world, consent, by=By(Via.PORTAL, family_link_id=link))
-    assert only_event(world, "consent_challenged")["family_link"] == str(link)
+    carer = world.look_after(make_number(5))
+    challenge(world, consent, by=carer)
+    assert only_event(world, "consent_challenged")["family_link"] == str(carer.family_link_id)
 
 
 @pytest.mark.parametrize("recorded_by", ["subscriber", "carrier"])

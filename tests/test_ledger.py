@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from registry import ledger, lookup
 from registry.consent import Basis, Channel, End, Reason, Topic
@@ -19,6 +19,8 @@ from registry.ledger import By, CapTerms, Scope
 from registry.models import (
     Consent,
     Event,
+    FamilyEnd,
+    FamilyLink,
     Grant,
     Method,
     Notice,
@@ -27,7 +29,7 @@ from registry.models import (
     Refusal,
     Via,
 )
-from registry.numbers import SubscriberNumber
+from registry.numbers import SubscriberNumber, parse_subscriber
 from registry.policy import Assertions, Period
 from tests.factories import (
     OTHER_PORT,
@@ -39,6 +41,7 @@ from tests.factories import (
     make_number,
     make_question,
 )
+from tests.sms_factories import Scripted, make_lane
 
 NUMBER = make_number()
 
@@ -208,6 +211,95 @@ def test_sender_is_answered_alike_when_its_assertion_has_no_effect(
 def _alike(answer: Any) -> str:
     """Return an answer without what differs between any two: ids and numbers."""
     return re.sub(r'"(id|number)": *"[^"]+"', "", json.dumps(answer.json))
+
+
+def test_assertion_for_a_number_that_takes_no_sms_has_no_effect_until_confirmed(
+    world: World,
+) -> None:
+    landline = parse_subscriber("010 6555 1234")
+    call: dict[str, Any] = {"channel": Channel.VOICE, "sending": VOICE_LINE}
+    [asserted] = world.grant(landline, channel=Channel.VOICE)
+    assert world.verdict(landline, **call).reason is Reason.NO_CONSENT
+    world.own(ledger.confirm, asserted.id, number=landline)
+    assert world.verdict(landline, **call).reason is Reason.CONSENTED
+
+
+def test_subscriber_is_told_of_an_assertion_once_a_day(world: World, clock: Clock) -> None:
+    lane = make_lane(world.registry, backend := Scripted())
+    world.refuse()
+    until = clock.now + timedelta(days=90)
+    for _ in range(5):
+        world.grant(valid_until=until)
+        lane.step()
+        clock.pass_(minutes=1)
+    assert len(backend.sent) == 1
+    clock.pass_(days=1)
+    world.grant(valid_until=until)
+    lane.step()
+    assert len(backend.sent) == 2
+
+
+def test_assertion_is_told_again_while_nothing_has_been_sent(world: World, clock: Clock) -> None:
+    lane = make_lane(world.registry, backend := Scripted())
+    until = clock.now + timedelta(days=90)
+    for _ in range(3):
+        world.grant(valid_until=until)
+    while lane.step() is not None:
+        pass
+    assert len(backend.sent) == 1  # What a newer one replaced has nothing to say any more.
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, 0),
+        ({"topics": (Topic.LOANS,)}, 0),
+        ({"topics": (Topic.LOANS, Topic.GAMES)}, 1),
+        ({"channel": Channel.VOICE}, 1),
+        ({"cap": CapTerms(11, Period.DAY)}, 1),
+        ({"cap": CapTerms(10, Period.WEEK)}, 1),
+        ({"valid_until": START + timedelta(days=91)}, 1),
+        ({"sender": "other_sender"}, 1),
+    ],
+)
+def test_assertion_that_says_something_new_is_told(
+    world: World, change: dict[str, Any], told: int
+) -> None:
+    lane = make_lane(world.registry, backend := Scripted())
+    until = START + timedelta(days=90)
+    topics = (Topic.RETAIL, Topic.LOANS)
+    terms: dict[str, Any] = {"topics": topics, "valid_until": until, "sender": "sender"}
+    for said in (terms, {**terms, **change}):
+        world.grant(**{**said, "sender": getattr(world, said["sender"])})
+        lane.step()
+    assert len(backend.sent) == 1 + told
+
+
+def test_assertion_that_has_effect_is_told_where_the_one_before_had_none(
+    world: World, clock: Clock
+) -> None:
+    lane = make_lane(world.registry, backend := Scripted())
+    until = clock.now + timedelta(days=90)
+    refusal = world.refuse()
+    world.grant(valid_until=until)
+    lane.step()
+    world.lift(refusal)
+    lane.step()
+    before = len(backend.sent)
+    world.grant(valid_until=until)
+    lane.step()
+    assert (len(backend.sent), reason(world)) == (before + 1, Reason.CONSENTED)
+
+
+def test_new_subscriber_is_told_of_what_the_earlier_one_was(world: World, clock: Clock) -> None:
+    lane = make_lane(world.registry, backend := Scripted())
+    until = clock.now + timedelta(days=90)
+    world.grant(valid_until=until)
+    lane.step()
+    world.reassign(reassigned_at=clock.pass_(hours=1))
+    world.grant(valid_until=until)
+    lane.step()
+    assert len(backend.sent) == 2
 
 
 def test_subscriber_is_told_of_every_assertion_and_of_no_own_act(world: World) -> None:
@@ -553,17 +645,40 @@ def test_superseded_refusal_is_not_lifted(world: World) -> None:
     assert error.value.kind is Kind.CONFLICT
 
 
-OWN_ACTS: dict[str, Callable[[World, Any, Any], object]] = {
-    "withdraw": lambda world, consent, _: world.own(ledger.withdraw_own, consent.id),
-    "confirm": lambda world, consent, _: world.own(ledger.confirm, consent.id),
-    "challenge": lambda world, consent, _: world.own(ledger.challenge, consent.id),
-    "lift": lambda world, _, refusal: world.own(ledger.lift_own, refusal.id),
+OWN_ACTS: dict[str, Callable[..., object]] = {
+    "withdraw": lambda world, it, _, **by: world.own(ledger.withdraw_own, it.id, **by),
+    "confirm": lambda world, it, _, **by: world.own(ledger.confirm, it.id, **by),
+    "challenge": lambda world, it, _, **by: world.own(ledger.challenge, it.id, **by),
+    "lift": lambda world, _, it, **by: world.own(ledger.lift_own, it.id, **by),
 }
+
+
+@pytest.mark.parametrize("why", ["ended", "not agreed", "another's", "unknown", "moved on"])
+@pytest.mark.parametrize("act", OWN_ACTS.values(), ids=OWN_ACTS.keys())
+def test_nobody_acts_for_a_number_that_is_not_looked_after_any_more(
+    world: World, clock: Clock, act: Callable[..., object], why: str
+) -> None:
+    if why == "moved on":
+        carer = world.look_after(make_number(5))
+        world.reassign(reassigned_at=clock.pass_(days=1))
+    [consent], refusal = world.grant(topics=(Topic.GAMES,)), world.refuse()
+    if why != "moved on":
+        carer = world.look_after(make_number(5), make_number(6) if why == "another's" else None)
+    link_id = uuid4() if why == "unknown" else carer.family_link_id
+    if why in ("ended", "not agreed"):
+        change = {"ended_at": clock.now, "ended_by": FamilyEnd.MEMBER}
+        values: dict[str, Any] = change if why == "ended" else {"agreed_at": None}
+        world.do(lambda it: it.execute(update(FamilyLink).values(**values)))
+    before = count(world, Event)
+    with pytest.raises(RegistryError) as error:
+        act(world, consent, refusal, by=By(Via.PORTAL, family_link_id=link_id))
+    assert error.value.kind is Kind.NOT_FOUND
+    assert count(world, Event) == before
 
 
 @pytest.mark.parametrize("act", OWN_ACTS.values(), ids=OWN_ACTS.keys())
 def test_subscriber_acts_on_nothing_of_another_number_or_tenure(
-    world: World, clock: Clock, act: Callable[[World, Any, Any], object]
+    world: World, clock: Clock, act: Callable[..., object]
 ) -> None:
     [others], others_refusal = world.grant(make_number(1)), world.refuse(make_number(1))
     [earlier], earlier_refusal = world.grant(), world.refuse()
@@ -590,8 +705,7 @@ def test_withdrawing_everything_leaves_what_belongs_to_an_earlier_tenure(
 def test_events_of_own_acts_say_how_they_came_and_who_looks_after_the_number(
     world: World,
 ) -> None:
-    link = uuid4()
-    carer: dict[str, Any] = {"by": By(Via.PORTAL, family_link_id=link)}
+    carer: dict[str, Any] = {"by": world.look_after(make_number(5))}
     first, second, third = (
         world.grant(topics=(topic,))[0] for topic in (Topic.RETAIL, Topic.LOANS, Topic.GAMES)
     )
@@ -625,7 +739,7 @@ def test_events_of_own_acts_say_how_they_came_and_who_looks_after_the_number(
     }
     for data in said:
         assert (data["actor"], data["via"]) == (None, "portal"), data["kind"]
-        assert data["family_link"] == str(link), data["kind"]
+        assert data["family_link"] == str(carer["by"].family_link_id), data["kind"]
 
 
 def test_event_of_an_own_act_names_no_family_where_nobody_looks_after_the_number(

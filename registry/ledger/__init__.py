@@ -5,8 +5,9 @@ in the caller's transaction; the event's id tells what was recorded before what.
 appended to.
 """
 
-from registry.ledger.acts import CLOCK_LEEWAY, By
+from registry.ledger.acts import CLOCK_LEEWAY, By, check_carer
 from registry.ledger.answers import agree, decline, lapse_due
+from registry.ledger.assertions import check_assertions
 from registry.ledger.challenges import (
     bring_evidence,
     challenge,
@@ -47,6 +48,8 @@ __all__ = [
     "bring_evidence",
     "cancel_reassignment",
     "challenge",
+    "check_assertions",
+    "check_carer",
     "confirm",
     "consents_by_grant",
     "decline",

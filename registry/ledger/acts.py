@@ -6,13 +6,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.consent import End
 from registry.errors import Kind, RegistryError
-from registry.models import Consent, Notice, OutboxItem, OwnContactHours, Refusal, Via
+from registry.models import (
+    Consent,
+    FamilyLink,
+    Notice,
+    OutboxItem,
+    OwnContactHours,
+    Reassignment,
+    Refusal,
+    Via,
+)
 from registry.numbers import SubscriberNumber
 
 CLOCK_LEEWAY = timedelta(seconds=60)
@@ -54,8 +64,36 @@ def record(
     data: Mapping[str, Any],
     number: SubscriberNumber | None,
 ) -> int:
-    """Insert the event of an act, which says who acted, and return its id."""
+    """Insert the event of an act, which says who acted, and return its id.
+
+    The caller holds the number's lock. Raises as `check_carer` does.
+    """
+    if number is not None:
+        check_carer(session, number, by)
     return events.record(session, kind, now, by.organisation_id, {**data, **by.words}, number)
+
+
+def check_carer(session: Session, number: SubscriberNumber, by: By) -> None:
+    """Raise `NOT_FOUND` when somebody acts for a number whom its subscriber does not let any more.
+
+    The caller holds the number's lock, without which the link is not ended.
+    """
+    if by.family_link_id is None:
+        return
+    later_tenure = exists().where(
+        Reassignment.number.in_((FamilyLink.carer, FamilyLink.member)),
+        Reassignment.cancelled_at.is_(None),
+        Reassignment.reassigned_at > FamilyLink.recorded_at,
+    )
+    link = select(FamilyLink.id).where(
+        FamilyLink.id == by.family_link_id,
+        FamilyLink.member == number,
+        FamilyLink.agreed_at.is_not(None),
+        FamilyLink.ended_at.is_(None),
+        ~later_tenure,
+    )
+    if session.scalar(link) is None:
+        raise not_found("family member")
 
 
 def stands(row: Said) -> bool:

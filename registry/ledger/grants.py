@@ -11,13 +11,13 @@ from uuid_utils.compat import uuid7
 from registry.consent import Basis, Channel, End, Topic
 from registry.database import Clock, lock_number
 from registry.errors import Kind, RegistryError
-from registry.ledger import acts
+from registry.ledger import acts, assertions
 from registry.ledger.acts import By
 from registry.ledger.consents import consent_of
 from registry.ledger.disputes import in_dispute
 from registry.ledger.refusals import refused_topics
 from registry.ledger.tenure import latest_reassignment
-from registry.models import ANY, Consent, Evidence, Grant, Method, Notice
+from registry.models import ANY, Consent, Evidence, Grant, Method
 from registry.numbers import SubscriberNumber
 from registry.policy import Assertions, Period, Policy
 
@@ -84,7 +84,8 @@ def grant(
     """Record a consent, one row a topic, and end those that it supersedes.
 
     An assertion has no effect where a standing refusal covers it, where a confirmed consent is
-    in force, or where the policy wants confirmation; the sender's answer is the same.
+    in force, where the number takes no SMS that could tell of it, or where the policy wants
+    confirmation; the sender's answer is the same.
     """
     lock_number(session, claim.number)
     now = clock()
@@ -123,7 +124,7 @@ def grant(
         consent.event_id = event_id
     session.add_all(consents)
     if basis is Basis.ASSERTED:
-        acts.tell(session, Notice.CONSENT_ASSERTED, claim.number, terms.id, now)
+        assertions.tell(session, consents, now)
     session.flush()
     return consents
 
@@ -262,7 +263,8 @@ def _effects(
     """Return from when on the consent has effect for each topic, None where it has none."""
     if basis is Basis.CONFIRMED:
         return dict.fromkeys(claim.topics, now)
-    if policy.consents.asserted is Assertions.NEED_CONFIRMATION:
+    told = claim.number.takes_sms  # Nobody is bound by what nobody could tell of.
+    if policy.consents.asserted is Assertions.NEED_CONFIRMATION or not told:
         return dict.fromkeys(claim.topics)
     refused = refused_topics(session, claim.number, sender_id, claim.channel)
     counts_from = now + timedelta(minutes=policy.consents.assertion_delay_minutes)

@@ -45,6 +45,7 @@ def post_consents(data: Body) -> Response:
     sender_id = caller().organisation_id
 
     def record(session: Session) -> Body:
+        ledger.check_assertions(session, claim.number, sender_id, clock=opened.clock)
         consents = ledger.grant(
             session,
             claim,
