@@ -19,7 +19,7 @@ from registry import ledger
 from registry.consent import Basis, Channel, Reason, Topic
 from registry.database import Database
 from registry.errors import Kind, RegistryError
-from registry.ledger import By, CapTerms, RequestState, Scope, due
+from registry.ledger import CapTerms, RequestState, Scope, due
 from registry.models import (
     Consent,
     ConsentRequest,
@@ -199,13 +199,19 @@ def test_request_past_its_last_day_counts_as_lapsed_before_the_worker_says_so(
     assert not conflicts(world.ask)
 
 
-def test_new_subscriber_of_a_number_may_be_asked_what_the_old_one_declined(
-    world: World, clock: Clock
+@pytest.mark.parametrize("moved", [False, True])
+def test_asking_again_does_not_tell_that_a_number_went_to_somebody_else(
+    world: World, clock: Clock, moved: bool
 ) -> None:
     decline(world, world.ask())
-    world.reassign(reassigned_at=clock.pass_(days=1))
-    agree(world, world.ask())
-    assert world.verdict().reason is Reason.CONSENTED
+    clock.pass_(days=1)
+    if moved:
+        world.reassign()
+    assert conflicts(world.ask)
+    clock.pass_(days=30)
+    assert conflicts(world.ask)
+    agree(world, world.ask(topics=(Topic.GAMES,), notice_text="Games?"))
+    assert world.verdict(topic=Topic.GAMES).reason is Reason.CONSENTED
 
 
 def test_landline_is_not_asked_for_sms(world: World) -> None:
@@ -414,10 +420,12 @@ def test_request_to_another_number_or_tenure_is_as_if_it_were_not(
 
 
 def test_answer_by_somebody_who_looks_after_the_number_says_so(world: World) -> None:
-    link = world.sender.id  # Any id: the ledger only notes it.
-    agree(world, world.ask(), by=By(Via.PORTAL, family_link_id=link))
+    carer = world.look_after(make_number(5))
+    agree(world, world.ask(), by=carer)
     answered = [row for row in rows(world, Event) if row.kind == "consent_request_agreed"]
-    assert [json.loads(row.payload)["family_link"] for row in answered] == [str(link)]
+    assert [json.loads(row.payload)["family_link"] for row in answered] == [
+        str(carer.family_link_id)
+    ]
 
 
 @pytest.mark.parametrize("answers", [(agree,), (decline,), (agree, decline)])

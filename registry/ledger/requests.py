@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import or_, select, true
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -20,7 +20,6 @@ from registry.ledger.acts import By
 from registry.ledger.grants import CapTerms, check_channel, confirmed_topics
 from registry.ledger.hours import next_contact
 from registry.ledger.refusals import refused_topics
-from registry.ledger.tenure import tenure_start
 from registry.models import ANY, ConsentRequest, Notice, RequestOutcome, Via, number_key
 from registry.numbers import SubscriberNumber
 from registry.policy import Policy
@@ -114,12 +113,14 @@ def _similar(
     topics: tuple[Topic, ...],
     fingerprint: bytes,
 ) -> list[ConsentRequest]:
-    """Return the sender's earlier requests of this tenure that a new one would repeat."""
-    since = tenure_start(session, number)
+    """Return the sender's earlier requests of the number that a new one would repeat.
+
+    Those to an earlier subscriber are among them: otherwise a sender could find out, by asking
+    again, that a number went to somebody else.
+    """
     query = select(ConsentRequest).where(
         ConsentRequest.number == number,
         ConsentRequest.sender_id == sender_id,
-        true() if since is None else ConsentRequest.recorded_at >= since,
         or_(ConsentRequest.channel == channel, ConsentRequest.fingerprint == fingerprint),
     )
     return [
