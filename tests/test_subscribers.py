@@ -367,6 +367,17 @@ def test_download_holds_everything_of_the_number_and_nothing_of_others(
     assert not any("sha" in name or "digest" in name for name in data["lookups"][0])
 
 
+def test_download_makes_no_entity_of_each_lookup(client: Client, registry: Registry) -> None:
+    for _ in range(5):
+        client.lookup()
+    client.app.extensions["recorder"].flush()
+    assert len(everything(registry)["lookups"]) == 5
+    _statements, loaded = read_by(
+        registry, lambda session: subscribers.everything(session, make_number(), registry.clock())
+    )
+    assert loaded == 0
+
+
 def names_known(registry: Registry) -> list[str]:
     with registry.database.snapshot() as session:
         known = subscribers.senders_known(session, make_number(), registry.clock())
