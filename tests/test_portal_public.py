@@ -305,17 +305,31 @@ def test_held_number_shows_its_holder(browser: Browser, number: str, shown: list
     assert [text for text in shown if text not in answer.text] == []
 
 
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_answer_leads_to_refusing_the_holder_and_to_complaining(
+    browser: Browser, world: World, signed_in: bool
+) -> None:
+    speak(browser, "en")
+    if signed_in:
+        browser.sign_in()
+    browser.get("/who")
+    browser.post("/who", {"number": SMS_PORT})
+    assert f'href="/my/refusals?sender={world.sender.id}#new"' in browser.page.text
+    assert 'href="/my/complaints/new"' in browser.page.text
+    assert ("Sign in and refuse" in browser.shown) is not signed_in
+
+
 def test_number_of_a_suspended_holder_says_so(browser: Browser, world: World) -> None:
     assert "已暂停" not in ask(browser, OTHER_PORT).text
     world.do(
         lambda session: senders.suspend(
-            session, world.other_sender.id, "complaints", actor_id=None, now=START
+            session, world.other_sender.id, "many were upset", actor_id=None, now=START
         )
     )
     answer = ask(browser, OTHER_PORT)
     assert "已暂停" in answer.text
     assert world.other_sender.name in answer.text
-    assert "complaints" not in answer.text
+    assert "many were upset" not in answer.text
 
 
 @pytest.mark.parametrize("number", ["10699999999", "95999", "4008888888", "+862112345678"])

@@ -54,10 +54,10 @@ def test_double_tap_refuses_once(browser: Browser) -> None:
 @pytest.mark.parametrize(
     ("form", "told"),
     [
-        ({"channel": "voice"}, "All senders: Calls, all topics"),
-        ({"topic": "loans"}, "All senders: SMS and calls, Loans and finance"),
-        ({"channel": "sms", "topic": "retail"}, "All senders: SMS, Shops and retail"),
-        ({}, "All senders: SMS and calls, all topics"),
+        ({"channel": "voice"}, "All senders: Calls · all topics"),
+        ({"topic": "loans"}, "All senders: SMS and calls · Loans and finance"),
+        ({"channel": "sms", "topic": "retail"}, "All senders: SMS · Shops and retail"),
+        ({}, "All senders: SMS and calls · all topics"),
     ],
 )
 def test_part_is_refused(browser: Browser, form: dict[str, str], told: str) -> None:
@@ -76,7 +76,7 @@ def test_sender_that_has_to_do_with_the_number_is_refused(browser: Browser, worl
     assert f'value="{world.sender.id}"' in browser.page.text
     assert f'value="{world.other_sender.id}"' not in browser.page.text
     browser.post("/my/refusals", {**EVERYTHING, "sender": str(world.sender.id)})
-    assert "sender 1: SMS and calls, all topics" in browser.shown
+    assert "sender 1: SMS and calls · all topics" in browser.shown
     assert world.verdict().reason is Reason.REFUSED
 
 
@@ -175,6 +175,7 @@ def test_own_hours_are_set_obeyed_and_lifted(browser: Browser, world: World, clo
 @pytest.mark.parametrize(
     ("opens", "closes"),
     [("12:00", "11:00"), ("12:00", "12:00"), ("20:30", "23:00"), ("00:00", "07:00"),
+     ("07:59", "12:00"), ("12:00", "21:01"),
      ("12:00", "12:59"), ("25:00", "26:00"), ("", ""), ("noon", "night"), ("１２:００", "13:00")],
 )  # fmt: skip
 def test_hours_that_make_no_sense_are_told_and_change_nothing(
@@ -210,3 +211,22 @@ def test_page_says_what_refusing_covers_and_when(browser: Browser) -> None:
     assert "It takes effect at once and covers SMS and calls, all topics and all senders" in (
         browser.shown
     )
+
+
+def test_link_offers_a_sender_that_the_number_never_had_to_do_with(
+    browser: Browser, world: World
+) -> None:
+    other = world.other_sender.id
+    assert str(other) not in browser.get("/my/refusals").text
+    browser.get(f"/my/refusals?sender={other}")
+    assert browser.page.text.count(f'<option value="{other}" selected>') == 1
+    browser.post("/my/refusals", {**EVERYTHING, "sender": str(other)})
+    [refusal] = standing(browser.registry)
+    assert refusal.sender_id == other
+
+
+@pytest.mark.parametrize("sender", ["x", "", "0" * 32, "carrier"])
+def test_link_to_no_sender_offers_nobody_more(browser: Browser, world: World, sender: str) -> None:
+    named = str(world.carrier.id) if sender == "carrier" else sender
+    assert browser.get(f"/my/refusals?sender={named}").status_code == 200
+    assert "selected" not in browser.page.text.split('name="sender"')[1].split("</select>")[0]

@@ -309,3 +309,21 @@ def test_addresses_behind_a_named_proxy_are_told_apart(registry: Registry, world
         )
         assert browser.page.status_code == status
     app.extensions["recorder"].close()
+
+
+def test_page_that_was_wanted_keeps_what_it_names_by_id_and_nothing_else(
+    browser: Browser, world: World
+) -> None:
+    other = world.other_sender.id
+    browser.get(f"/my/refusals?sender={other}&number=13800000000&lookup=13800000000")
+    browser.post("/sign-in", {"number": make_number().e164})
+    browser.post("/sign-in/code", {"code": sent_code(browser.registry, make_number())})
+    assert browser.page.request.full_path == f"/my/refusals?sender={other}"
+    assert f'<option value="{other}" selected>' in browser.page.text
+
+
+def test_page_follows_signing_in_for_the_download(browser: Browser) -> None:
+    browser.get("/my/data.json")
+    browser.post("/sign-in", {"number": make_number().e164})
+    browser.post("/sign-in/code", {"code": sent_code(browser.registry, make_number())})
+    assert browser.page.request.path == "/my/data"

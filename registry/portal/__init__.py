@@ -13,7 +13,9 @@ from registry.runtime import Registry
 def attach(app: Flask, registry: Registry) -> None:
     """Add the pages, their files, languages and protections to an app."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.globals.update(is_demo=lambda: registry.demo, visitor=visitors.visitor)
+    app.jinja_env.globals.update(
+        is_demo=lambda: registry.demo, visitor=visitors.visitor, signed_in=cookie.signed_in
+    )
     cookie.sign_cookies(app, registry.database.key)
     languages.speak(app)
     words.teach(app)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Blueprint, flash, g, make_response, redirect, request, session, url_for
@@ -18,6 +19,8 @@ from registry.sessions import SignedIn
 
 WANTED = "wanted"
 """Under this name the cookie keeps the page that somebody must sign in for."""
+NAMED = ("sender", "lookup")
+"""What a page's address may name by its id: whom to refuse, what to complain about."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,24 @@ def _signed_in(registry: Registry) -> SignedIn | None:
 def _ask_to_sign_in() -> AnyResponse:
     session.pop(SIGNED_IN, None)
     if request.method == "GET":
-        session[WANTED] = request.path
+        session[WANTED] = _wanted()
     else:
         said = gettext("You were signed out, so nothing was saved. Please sign in and try again.")
         flash(said, "warn")
     return _go(url_for("signin.ask"))
+
+
+def _wanted() -> str:
+    """Return the address of the page to be shown after signing in.
+
+    Of its query only what names a thing of the registry goes on: nothing else that somebody put
+    there gets into the cookie, least of all a number. After a bare file no page would follow.
+    """
+    if request.endpoint == "own.download":
+        return url_for("own.data")
+    named = {name: request.args.get(name, type=UUID) for name in NAMED}
+    query = urlencode({name: value for name, value in named.items() if value is not None})
+    return f"{request.path}?{query}" if query else request.path
 
 
 def _go(address: str) -> AnyResponse:

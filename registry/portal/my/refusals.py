@@ -12,7 +12,7 @@ from werkzeug.wrappers.response import Response as AnyResponse
 from registry import ledger, subscribers
 from registry.consent import Channel, Topic
 from registry.errors import Kind, RegistryError
-from registry.models import ANY
+from registry.models import ANY, Organisation, OrganisationKind
 from registry.portal.visitors import visitor
 from registry.runtime import Registry
 
@@ -39,9 +39,10 @@ def add(my: Blueprint, registry: Registry) -> None:
 
     @my.get("/refusals")
     def refusals() -> Page:
-        """Show what stands, and what else can be refused."""
+        """Show what stands, and what else can be refused; `sender` is one to begin with."""
         with registry.database.snapshot() as storage:
-            return _page(registry, storage)
+            wanted = _sender(storage, request.args.get("sender", type=UUID))
+            return _page(registry, storage, sender=wanted)
 
     @my.post("/refuse-everything")
     def refuse_everything() -> Page:
@@ -101,13 +102,29 @@ def add(my: Blueprint, registry: Registry) -> None:
         return redirect(url_for(".refusals"))
 
 
-def _page(registry: Registry, storage: Session, wanted: dict[str, str] | None = None) -> str:
+def _sender(storage: Session, organisation_id: UUID | None) -> Organisation | None:
+    """Return the sender that a link of ours names; another organisation is none to refuse."""
+    if organisation_id is None:
+        return None
+    found = storage.get(Organisation, organisation_id)
+    return found if found is not None and found.kind is OrganisationKind.SENDER else None
+
+
+def _page(
+    registry: Registry,
+    storage: Session,
+    wanted: dict[str, str] | None = None,
+    sender: Organisation | None = None,
+) -> str:
     number = visitor().number
-    known = subscribers.senders_known(storage, number, registry.clock())
+    known = list(subscribers.senders_known(storage, number, registry.clock()))
+    if sender is not None and all(row.id != sender.id for row in known):
+        known.insert(0, sender)
     return render_template(
         "my/refusals.html",
         refusals=subscribers.refusals(storage, number),
         senders=[(row.id, row.name) for row in known],
+        sender=None if sender is None else sender.id,
         hours=ledger.standing_hours(storage, number),
         policy_hours=registry.policy.contact_hours,
         wanted=wanted,
