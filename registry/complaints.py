@@ -165,7 +165,7 @@ def file(
     policy: Policy,
     clock: Clock,
 ) -> Complaint:
-    """Record a complaint; a second one about the same contact is the first.
+    """Record a complaint; a second one about the same contact is the first while that is open.
 
     Whom it accuses is whoever held the sending number at the time of the contact.
     """
@@ -244,7 +244,12 @@ def _check_count(session: Session, number: SubscriberNumber, now: datetime) -> N
 def _same(
     session: Session, number: SubscriberNumber, shown: str, contacted_at: datetime
 ) -> Complaint | None:
-    of_then = _of(Complaint.number == number, Complaint.contacted_at == contacted_at)
+    """Return what is open about a contact: what was decided keeps nobody from more to say."""
+    of_then = _of(
+        Complaint.number == number,
+        Complaint.contacted_at == contacted_at,
+        Complaint.closed_at.is_(None),
+    )
     rows = session.scalars(of_then.order_by(Complaint.event_id))
     return next((row for row in rows if row.sending_number == shown), None)
 

@@ -179,6 +179,14 @@ def test_complaint_says_which_member_of_the_family_filed_it(desk: Desk) -> None:
     assert desk.events()[0]["family_link"] == str(link.id)
 
 
+def test_complaint_of_somebody_who_looks_after_the_number_no_longer_is_not_taken(
+    desk: Desk,
+) -> None:
+    others = desk.world.look_after(make_number(7), make_number(8))
+    assert refused(lambda: desk.file(by=others)).kind is Kind.NOT_FOUND
+    assert desk.shown() == []
+
+
 def test_complaint_accuses_whoever_held_the_number_at_the_time(desk: Desk, clock: Clock) -> None:
     world = desk.world
     contacted_at = clock.now
@@ -281,6 +289,16 @@ def test_complaint_about_the_same_contact_is_the_first_one(desk: Desk, clock: Cl
         desk.file(make_number(1)),
     ]
     assert len({row.id for row in [first, *others]}) == 4
+
+
+def test_closed_complaint_swallows_no_new_one(desk: Desk) -> None:
+    first = desk.file()
+    desk.forward(first)
+    desk.answer(first)
+    desk.close(first)
+    again = desk.file(text="They lied.")
+    assert again.id != first.id
+    assert desk.file().id == again.id
 
 
 def test_double_click_files_one_complaint(desk: Desk) -> None:

@@ -256,6 +256,18 @@ def test_sending_twice_is_one_complaint(browser: Browser, registry: Registry) ->
     assert len(filed(registry)) == 1
 
 
+def test_second_complaint_about_a_contact_is_not_said_to_be_recorded(
+    browser: Browser, registry: Registry
+) -> None:
+    send(browser)
+    first = browser.page.request.path
+    send(browser, text="They did it again.")
+    assert browser.page.request.path == first
+    assert "You complained about this contact before. Nothing was added" in browser.shown
+    assert "Your complaint is recorded" not in browser.shown
+    assert len(filed(registry)) == 1
+
+
 def test_too_many_in_a_day_are_refused_without_losing_what_was_typed(
     browser: Browser, desk: Desk, registry: Registry
 ) -> None:

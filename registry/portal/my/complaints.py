@@ -148,7 +148,11 @@ def add(my: Blueprint, registry: Registry) -> None:
             if error.kind is not Kind.INVALID:
                 raise
             return _form(registry, typed, error.fields or {}), 422
-        flash(gettext("Your complaint is recorded. Here you see what becomes of it."), "ok")
+        if _says(filed, draft):
+            flash(gettext("Your complaint is recorded. Here you see what becomes of it."), "ok")
+        else:
+            said = gettext("You complained about this contact before. Nothing was added to that.")
+            flash(said, "info")
         return redirect(url_for(".complaint", complaint_id=filed.id))
 
     @my.get("/complaints/<uuid:complaint_id>")
@@ -176,6 +180,12 @@ def _late(registry: Registry, row: Complaint) -> bool:
         Stage.ANSWERED: due.inform_overdue,
         Stage.CLOSED: False,
     }[stage(row)]
+
+
+def _says(filed: Complaint, draft: Draft) -> bool:
+    """Tell whether a complaint says what was just reported; an earlier one may say else."""
+    reported = (draft.channel, draft.topic, draft.text.strip())
+    return (filed.channel, filed.topic, filed.text) == reported
 
 
 def _file(registry: Registry, storage: Session, draft: Draft) -> Complaint:
