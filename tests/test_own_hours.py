@@ -103,7 +103,9 @@ def test_own_hours_never_widen_the_policys(
     world: World, clock: Clock, opens: str, closes: str, at: str, retry_at: str
 ) -> None:
     world.grant()
+    policy_allows(world, "00:00", "23:59")
     set_hours(world, opens, closes)
+    policy_allows(world, "08:00", "21:00")
     clock.now = local(at)
     assert world.verdict() == Verdict(Reason.QUIET_HOURS, retry_at=local(retry_at))
 
@@ -280,9 +282,11 @@ def test_own_hours_are_of_one_number(world: World) -> None:
         ("18:00", "18:00", NUMBER, "closes"),
         ("18:00", "10:00", NUMBER, "closes"),
         ("22:00", "23:00", NUMBER, "closes"),
-        ("00:00", "08:00", NUMBER, "closes"),
-        ("07:00", "08:59", NUMBER, "closes"),
-        ("20:01", "23:00", NUMBER, "closes"),
+        ("00:00", "08:00", NUMBER, "opens"),
+        ("07:59", "18:00", NUMBER, "opens"),
+        ("10:00", "21:01", NUMBER, "closes"),
+        ("08:00", "08:59", NUMBER, "closes"),
+        ("20:01", "21:00", NUMBER, "closes"),
         ("10:00", "10:59", NUMBER, "closes"),
         ("10:00:01", "18:00", NUMBER, "opens"),
         ("10:00", "18:00:00.5", NUMBER, "closes"),
@@ -303,7 +307,7 @@ def test_own_hours_are_invalid_when_they_leave_no_hour(
 
 @pytest.mark.parametrize(
     ("opens", "closes", "number"),
-    [("07:00", "09:00", NUMBER), ("20:00", "23:00", NUMBER), ("10:00", "11:30", MONGOLIA)],
+    [("08:00", "09:00", NUMBER), ("20:00", "21:00", NUMBER), ("10:00", "11:30", MONGOLIA)],
 )
 def test_own_hours_are_valid_when_an_hour_of_the_policys_is_left(
     world: World, opens: str, closes: str, number: SubscriberNumber

@@ -60,6 +60,11 @@ def _check(
             raise acts.invalid(field, "is no local time in whole minutes")
     if opens >= closes:
         raise acts.invalid("closes", "does not come after opens")
+    # What would count for nothing is not recorded: a page would show it as if it did.
+    if opens < policy.contact_hours.start:
+        raise acts.invalid("opens", "is earlier than anybody may be contacted")
+    if closes > policy.contact_hours.end:
+        raise acts.invalid("closes", "is later than anybody may be contacted")
     left = policy.contact_hours.within(ContactHours(opens, closes))
     if left is None or _length(left) < SHORTEST:
         raise acts.invalid("closes", "leaves less than an hour in which contacts are allowed")
