@@ -113,6 +113,9 @@ def _check_limits(session: Session, asked: OneTimeCode, limits: Codes, now: date
     ).one()
     if sent >= limits.per_number_per_day:
         raise _too_many(first + DAY - now)
+    tries_again = _tries_again(session, asked, limits, now)
+    if tries_again is not None:
+        raise _too_many(tries_again - now)  # An SMS would cost money for a code that is refused.
     if left:
         wait = min(timedelta(seconds=limits.first_wait_seconds) * 2 ** (left - 1), HOUR)
         if now < last + wait:
@@ -128,6 +131,29 @@ def _check_limits(session: Session, asked: OneTimeCode, limits: Codes, now: date
     tripped = total >= limits.breaker_after and 100 * used < limits.breaker_percent_used * total
     if total >= (limits.per_hour // 10 if tripped else limits.per_hour):
         raise _too_many(HOUR)
+
+
+def _tries_again(
+    session: Session, asked: OneTimeCode, limits: Codes, now: datetime
+) -> datetime | None:
+    """Return when the number may try a code again, None when it may now."""
+    rows = session.execute(
+        select(OneTimeCode.recorded_at, OneTimeCode.tries)
+        .where(
+            OneTimeCode.number == asked.number,
+            OneTimeCode.recorded_at > now - DAY,
+            OneTimeCode.tries > 0,
+        )
+        .order_by(OneTimeCode.recorded_at)
+    ).all()
+    left = sum(row.tries for row in rows)
+    for row in rows:
+        if left < limits.tries_per_number_per_day:
+            return None
+        left -= row.tries
+        if left < limits.tries_per_number_per_day:
+            return row.recorded_at + DAY
+    return None
 
 
 def _in_last_hour(session: Session, now: datetime, *where: object) -> tuple[int, int]:

@@ -126,13 +126,25 @@ def test_code_is_worthless_after_five_wrong_tries(registry: Registry) -> None:
 
 
 def test_new_code_does_not_give_new_tries_of_the_day(registry: Registry, clock: Clock) -> None:
+    issued = []
+    for seconds in (60, 120, 0):
+        issued.append(issue(registry))
+        clock.pass_(seconds=seconds)
+    for code in issued[:2]:
+        for _ in range(5):
+            check(registry, code, "000000")
+    assert check(registry, issued[2]) is codes.Failure.TRIED_TOO_OFTEN
+
+
+def test_number_without_tries_gets_no_further_code(registry: Registry, clock: Clock) -> None:
     for _ in range(2):
         code = issue(registry)
         for _ in range(5):
             check(registry, code, "000000")
         clock.pass_(hours=1)
-    assert check(registry, issue(registry)) is codes.Failure.TRIED_TOO_OFTEN
-    clock.pass_(days=1)
+    assert wait_of(lambda: issue(registry)) == 22 * 3600
+    assert len(sent(registry)) == 2
+    clock.pass_(hours=22)
     assert isinstance(check(registry, issue(registry)), OneTimeCode)
 
 

@@ -107,7 +107,11 @@ def pages(registry: Registry) -> Blueprint:
             )
             token = "" if isinstance(used, Failure) else _begin(registry, storage, used.number)
         if isinstance(used, Failure):
-            return render_template("code.html", sent=sent, problem=FAILURES[used]), 422
+            too_often = used is Failure.TRIED_TOO_OFTEN
+            page = render_template(
+                "code.html", sent=sent, problem=FAILURES[used], too_often=too_often
+            )
+            return page, 422
         return redirect(visitors.remember(token))
 
     @signin.post("/sign-out")
