@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from registry import codes, events, messenger
 from registry.database import Clock, lock_number, lock_numbers
 from registry.errors import Kind, RegistryError
+from registry.ledger import tenure_start
 from registry.models import (
     CodePurpose,
     FamilyEnd,
@@ -54,6 +55,8 @@ def ask(
 ) -> tuple[FamilyLink, OneTimeCode]:
     """Ask the subscriber of a number to be looked after, by a code sent to that number.
 
+    The SMS names the whole number of the carer: whom to trust is not to be guessed.
+
     Raises `CONFLICT` when it is the own number, looked after already, or one too many, and
     whatever `codes.issue` raises.
     """
@@ -84,7 +87,7 @@ def ask(
         region=policy.default_region,
         language=language,
         subject_id=link.id,
-        details={"carer": str(carer)},
+        details={"carer": carer.dialled},
     )
     return link, code
 
@@ -248,8 +251,17 @@ def member(session: Session, carer: SubscriberNumber, link_id: UUID) -> FamilyLi
     return link
 
 
+def ended(session: Session, carer: SubscriberNumber, link_id: UUID) -> bool:
+    """Tell whether today's subscriber of a number looked after another and no longer does."""
+    since = tenure_start(session, carer)
+    link = session.get(FamilyLink, link_id)
+    if link is None or link.carer != carer or link.agreed_at is None:
+        return False
+    return since is None or link.recorded_at >= since
+
+
 def _tell(
     session: Session, notice: Notice, link: FamilyLink, number: SubscriberNumber, now: datetime
 ) -> None:
     other = link.carer if number == link.member else link.member
-    messenger.queue(session, notice, number, link.id, now=now, details={"other": str(other)})
+    messenger.queue(session, notice, number, link.id, now=now, details={"other": other.dialled})

@@ -64,6 +64,11 @@ class SubscriberNumber:
         return f"<SubscriberNumber {self}>"
 
     @property
+    def dialled(self) -> str:
+        """The number as it is dialled in China, for whoever is to know it by sight."""
+        return self.e164.removeprefix("+86")
+
+    @property
     def takes_sms(self) -> bool:
         """Whether an SMS can reach it (a landline takes calls only)."""
         return self.chinese_mobile or (

@@ -111,7 +111,7 @@ def test_member_is_told_who_asks(registry: Registry) -> None:
     with registry.database.snapshot() as session:
         [item] = session.scalars(select(OutboxItem))
     details = json.loads(item.details or "")
-    assert (item.number, details["carer"], details["purpose"]) == (MEMBER, str(CARER), "family")
+    assert (item.number, details["carer"], details["purpose"]) == (MEMBER, CARER.dialled, "family")
     assert CARER.e164[1:] not in (item.details or "")
 
 

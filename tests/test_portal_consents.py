@@ -93,7 +93,7 @@ def test_card_tells_who_for_what_how_often_until_when_and_why(
     browser.get("/my/consents")
     assert browser.cards == [
         "In force sender 1 For what Calls: Loans and finance How often 3 times a week at most"
-        " Good until 1 March 2027 Ground The sender says that you agreed Phone 4001234567"
+        " Good until 1 March 2027 Ground The sender says that you agreed Company's phone 4001234567"
         " Withdraw Details"
     ]
 
@@ -112,7 +112,7 @@ def test_consents_are_told_apart_by_what_they_are_worth(browser: Browser, world:
         "Without effect sender 1 Nobody may contact you because of it. It counts only if you"
         " confirm it yourself. For what SMS: Games",
         "Stopped by your refusal sender 1 Nobody may contact you because of it. What stops it:"
-        " All senders: SMS and calls, Travel For what SMS: Travel",
+        " All senders: SMS and calls · Travel For what SMS · Travel",
         f"You dispute it sender 1 {DISPUTED} For what SMS: Health",
         "In force sender 1 For what SMS: Shops and retail",
     ]
@@ -427,7 +427,8 @@ def test_history_of_a_consent_tells_who_did_what(
     assert (
         "What happened You are said to have agreed 1 December 2026, 09:00"
         " sender 1 claims to have a consent 1 December 2026, 10:00"
-        " Consent to sender 1 withdrawn 1 December 2026, 10:01 · 138****0005, as one of the family"
+        " Consent to “sender 1” withdrawn 1 December 2026, 10:01 ·"
+        " 13800000005, as one of the family"
     ) in browser.shown
 
 

@@ -185,7 +185,7 @@ def _other_of(link: FamilyLink, item: OutboxItem) -> Facts:
     looked_after = item.number == link.member
     return {
         "kind": "member" if looked_after else "carer",
-        "other": str(link.carer if looked_after else link.member),
+        "other": (link.carer if looked_after else link.member).dialled,
     }
 
 

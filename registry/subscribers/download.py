@@ -84,7 +84,7 @@ def everything(
         )
     ]
     found["family"] = [
-        {**_plain(link), "carer": str(link.carer), "member": str(link.member)}
+        {**_plain(link), "carer": link.carer.dialled, "member": link.member.dialled}
         for link in session.scalars(
             select(FamilyLink).where(
                 (FamilyLink.carer == number) | (FamilyLink.member == number),

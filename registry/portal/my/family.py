@@ -118,7 +118,7 @@ def _add_agreeing(own: Blueprint, registry: Registry) -> None:
             agreed = _agree(registry, storage, link)
             if isinstance(agreed, codes.Failure):
                 return _code_page(registry, storage, link, problem=str(FAILURES[agreed])), 422
-        flash(gettext("You now look after %(number)s.", number=link.member), "ok")
+        flash(gettext("You now look after %(number)s.", number=link.member.dialled), "ok")
         return redirect(url_for(".family"))
 
 
@@ -222,16 +222,16 @@ def _standing(registry: Registry, storage: Session, family_id: UUID) -> FamilyLi
 
 def _confirm(link: FamilyLink) -> str:
     if link.agreed_at is None:
-        question = gettext("Take back that you asked %(number)s?", number=link.member)
+        question = gettext("Take back that you asked %(number)s?", number=link.member.dialled)
         text = gettext("The code that was sent is worth nothing then.")
     elif link.carer == visitor().own:
-        question = gettext("Stop looking after %(number)s?", number=link.member)
+        question = gettext("Stop looking after %(number)s?", number=link.member.dialled)
         text = gettext(
             "You can no longer see or change anything for this number, at once. What you did stays"
             " as it is. Its subscriber is told by SMS. To begin again, a new code is needed."
         )
     else:
-        question = gettext("Shall %(number)s no longer look after you?", number=link.carer)
+        question = gettext("Shall %(number)s no longer look after you?", number=link.carer.dialled)
         text = gettext(
             "That number can no longer see or change anything of yours, at once. What was done for"
             " you stays as it is; you can change all of it yourself."

@@ -1,6 +1,6 @@
 """What an event of a number's log means to a person: a title, what else it says, who acted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 from flask_babel import gettext, ngettext
 
 from registry.consent import Basis, Channel, Topic
-from registry.models import ANY, ComplaintOutcome, FamilyEnd, RequestOutcome, Via
+from registry.models import ComplaintOutcome, FamilyEnd, RequestOutcome, Via
 from registry.numbers import SubscriberNumber
 from registry.policy import Period
 from registry.portal import languages
-from registry.portal.visitors import Visitor
-from registry.portal.words import word
+from registry.portal.visitors import Visitor, visitor
+from registry.portal.words import about, scope, word
 from registry.subscribers import Happened
 
 
@@ -49,7 +49,15 @@ def actor(event: Happened, seen_by: Visitor) -> str:
         return _with_way(subscriber, via)
     if other == seen_by.own:
         return _with_way(gettext("You"), via)
-    return str(gettext("%(number)s, as one of the family", number=other))
+    return str(gettext("%(number)s, as one of the family", number=_shown(other, event, seen_by)))
+
+
+def _shown(number: SubscriberNumber, event: Happened, seen_by: Visitor) -> str:
+    """Show a number of a family link: whole to both sides of it, masked to anybody else."""
+    link = event.family
+    if link is not None and seen_by.own in (link.carer, link.member):
+        return number.dialled
+    return str(number)
 
 
 _REPORTED = (Via.HOTLINE, Via.SMS, Via.STORE)
@@ -78,10 +86,10 @@ def _granted(event: Happened) -> Told:
     topics = [each["topic"] for each in data["consents"]]
     notes = [about(data["channel"], topics), _terms(data)]
     if data["basis"] == Basis.CONFIRMED:
-        return Told("agree", "ok", gettext("Agreed to %(sender)s", sender=event.sender), notes)
+        return Told("agree", "ok", gettext("Agreed to “%(sender)s”", sender=event.sender), notes)
     if all(each["effective_from"] is None for each in data["consents"]):
         notes.append(gettext("It has no effect as long as you do not confirm it."))
-    title = gettext("%(sender)s claims to have a consent", sender=event.sender)
+    title = gettext("“%(sender)s” claims to have a consent", sender=event.sender)
     return Told("agree", "warn", title, notes)
 
 
@@ -99,11 +107,11 @@ def _terms(data: Mapping[str, Any]) -> str:
 def _withdrawn(event: Happened) -> Told:
     notes = [about(event.data["channel"], [event.data["topic"]])]
     if event.data["by_subscriber"]:
-        title = gettext("Consent to %(sender)s withdrawn", sender=event.sender)
+        title = gettext("Consent to “%(sender)s” withdrawn", sender=event.sender)
         if event.data["refusal"]:
             notes.append(gettext("Since then this company is refused for it."))
         return Told("cross", "stop", title, notes)
-    title = gettext("%(sender)s gave up its consent", sender=event.sender)
+    title = gettext("“%(sender)s” gave up its consent", sender=event.sender)
     return Told("cross", "off", title, notes)
 
 
@@ -144,11 +152,11 @@ def _requested(event: Happened) -> Told:
     data = event.data
     notes = [
         about(data["channel"], data["topics"]),
-        gettext("To be answered by %(day)s", day=_day(data["answer_by"])),
+        gettext("To be answered by %(time)s", time=_moment(data["answer_by"])),
     ]
     if data["covered"]:
         notes.append(gettext("You were sent no SMS about it, since a refusal covers it."))
-    title = gettext("%(sender)s asked for consent", sender=event.sender)
+    title = gettext("“%(sender)s” asked for consent", sender=event.sender)
     return Told("message", "info", title, notes)
 
 
@@ -158,13 +166,13 @@ def _request_answered(outcome: RequestOutcome) -> Callable[[Happened], Told]:
         sender = event.sender
         match outcome:
             case RequestOutcome.AGREED:
-                title = gettext("Agreed to the request of %(sender)s", sender=sender)
+                title = gettext("Agreed to the request of “%(sender)s”", sender=sender)
                 return Told("agree", "ok", title, notes)
             case RequestOutcome.DECLINED:
-                title = gettext("Declined the request of %(sender)s", sender=sender)
+                title = gettext("Declined the request of “%(sender)s”", sender=sender)
                 return Told("stop", "stop", title, notes)
             case RequestOutcome.LAPSED:
-                title = gettext("The request of %(sender)s went unanswered", sender=sender)
+                title = gettext("The request of “%(sender)s” went unanswered", sender=sender)
                 notes.append(gettext("That is a refusal, and the same may not be asked again."))
                 return Told("clock", "stop", title, notes)
 
@@ -174,20 +182,20 @@ def _request_answered(outcome: RequestOutcome) -> Callable[[Happened], Told]:
 def _challenged(event: Happened) -> Told:
     notes = [
         word(Channel(event.data["channel"])),
-        gettext("The company must prove it by %(day)s.", day=_day(event.data["evidence_by"])),
+        gettext("The company must prove it by %(time)s.", time=_moment(event.data["evidence_by"])),
     ]
-    title = gettext("Disputed: “I never agreed to %(sender)s”", sender=event.sender)
+    title = gettext("Disputed: “I never agreed to ‘%(sender)s’”", sender=event.sender)
     return Told("warn", "warn", title, notes)
 
 
 def _challenge_answered(event: Happened) -> Told:
-    title = gettext("%(sender)s brought evidence of a consent", sender=event.sender)
+    title = gettext("“%(sender)s” brought evidence of a consent", sender=event.sender)
     return Told("agree", "info", title)
 
 
 def _voided(event: Happened) -> Told:
     note = gettext("It was not proved in time. This counts as a violation of the company.")
-    title = gettext("Consent to %(sender)s is void", sender=event.sender)
+    title = gettext("Consent to “%(sender)s” is void", sender=event.sender)
     return Told("cross", "stop", title, [note])
 
 
@@ -209,12 +217,12 @@ def _complaint_overseen(_event: Happened) -> Told:
 
 
 def _complaint_forwarded(event: Happened) -> Told:
-    title = gettext("A complaint was passed on to %(sender)s", sender=event.sender)
+    title = gettext("A complaint was passed on to “%(sender)s”", sender=event.sender)
     return Told("flag", "info", title)
 
 
 def _complaint_answered(event: Happened) -> Told:
-    title = gettext("%(sender)s answered a complaint", sender=event.sender)
+    title = gettext("“%(sender)s” answered a complaint", sender=event.sender)
     return Told("flag", "info", title)
 
 
@@ -227,9 +235,14 @@ def _family_agreed(event: Happened) -> Told:
     if event.family is None:
         raise ValueError("a family event without its link")
     if event.data["role"] == "carer":
-        title = gettext("Looking after %(number)s began", number=event.family.member)
+        title = gettext(
+            "Looking after %(number)s began", number=_shown(event.family.member, event, visitor())
+        )
     else:
-        title = gettext("%(number)s looks after this number", number=event.family.carer)
+        title = gettext(
+            "%(number)s looks after this number",
+            number=_shown(event.family.carer, event, visitor()),
+        )
     return Told("people", "info", title)
 
 
@@ -237,28 +250,15 @@ def _family_ended(event: Happened) -> Told:
     if event.family is None:
         raise ValueError("a family event without its link")
     if event.data["role"] == "carer":
-        title = gettext("Looking after %(number)s ended", number=event.family.member)
+        title = gettext(
+            "Looking after %(number)s ended", number=_shown(event.family.member, event, visitor())
+        )
     else:
-        title = gettext("%(number)s no longer looks after this number", number=event.family.carer)
+        title = gettext(
+            "%(number)s no longer looks after this number",
+            number=_shown(event.family.carer, event, visitor()),
+        )
     return Told("people", "off", title)
-
-
-def about(channel: str, topics: Sequence[str]) -> str:
-    """Say by what way of contact, and about what."""
-    what = gettext(", ").join(word(Topic(topic)) for topic in topics)
-    said: str = gettext("%(how)s: %(what)s", how=word(Channel(channel)), what=what)
-    return said
-
-
-def scope(sender: str | None, channel: str, topic: str) -> str:
-    """Say what a refusal covers: from whom, how, and about what."""
-    said: str = gettext(
-        "%(who)s: %(how)s, %(what)s",
-        who=sender or gettext("All senders"),
-        how=gettext("SMS and calls") if channel == ANY else word(Channel(channel)),
-        what=gettext("all topics") if topic == ANY else word(Topic(topic)),
-    )
-    return said
 
 
 def _scope(event: Happened) -> str:
@@ -267,6 +267,10 @@ def _scope(event: Happened) -> str:
 
 def _day(text: str) -> str:
     return languages.written_day(datetime.fromisoformat(text))
+
+
+def _moment(text: str) -> str:
+    return languages.written_moment(datetime.fromisoformat(text))
 
 
 WORDING: Mapping[str, Callable[[Happened], Told]] = {
