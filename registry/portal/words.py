@@ -62,7 +62,7 @@ WORDS: dict[type[StrEnum], dict[Any, Any]] = {
         Via.HOTLINE: lazy_gettext("by the carrier's hotline"),
         Via.SMS: lazy_gettext("by SMS"),
         Via.STORE: lazy_gettext("in a carrier's shop"),
-        Via.SENDER: lazy_gettext("told to the sender"),
+        Via.SENDER: lazy_gettext("through the sender"),
         Via.PORTAL: lazy_gettext("on these pages"),
         Via.REGISTRY: lazy_gettext("by leaving a request unanswered"),
     },
@@ -160,12 +160,26 @@ def options(values: Iterable[StrEnum]) -> list[tuple[str, str]]:
 
 def covered(refusal: Refusal) -> str:
     """Say what a refusal covers: from whom, how, and about what."""
-    said: str = gettext(
-        "%(who)s: %(how)s, %(what)s",
-        who=refusal.sender.name if refusal.sender else gettext("All senders"),
-        how=gettext("SMS and calls") if refusal.channel == ANY else word(Channel(refusal.channel)),
-        what=gettext("all topics") if refusal.topic == ANY else word(Topic(refusal.topic)),
-    )
+    return scope(refusal.sender.name if refusal.sender else None, refusal.channel, refusal.topic)
+
+
+def scope(sender: str | None, channel: str, topic: str) -> str:
+    """Say what a refusal covers, given by its words."""
+    how = gettext("SMS and calls") if channel == ANY else word(Channel(channel))
+    what = gettext("all topics") if topic == ANY else word(Topic(topic))
+    who = sender or gettext("All senders")
+    said: str = gettext("%(who)s: %(what)s", who=who, what=matter(how, what))
+    return said
+
+
+def about(channel: str, topics: Iterable[str]) -> str:
+    """Say by what way of contact, and about what."""
+    return matter(word(Channel(channel)), gettext(", ").join(word(Topic(it)) for it in topics))
+
+
+def matter(how: str, what: str) -> str:
+    """Put a way of contact and what it is about together, on all pages alike."""
+    said: str = gettext("%(how)s · %(what)s", how=how, what=what)
     return said
 
 

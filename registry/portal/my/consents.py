@@ -155,9 +155,11 @@ def _language_name(tag: str | None) -> str | None:
     if tag is None:
         return None
     try:
-        return Locale.parse(tag, sep="-").get_display_name(get_locale()) or tag
+        spoken, here = Locale.parse(tag, sep="-"), get_locale()
     except (UnknownLocaleError, ValueError):
         return tag
+    written = here.languages.get(f"{spoken.language}_{spoken.script}")
+    return written or spoken.get_display_name(here) or tag
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from registry.models import (
 )
 from registry.policy import Period
 from registry.portal import languages
-from registry.portal.my import telling
-from registry.portal.words import national, word
+from registry.portal.words import about, matter, national, scope, word
 from registry.subscribers import Standing
 
 Row = Mapping[str, Any]
@@ -72,8 +71,8 @@ class Section:
 
 
 def _refusal(row: Row, held: Holdings) -> Entry:
-    title = telling.scope(held.name(row["sender_id"]), row["channel"], row["topic"])
-    return Entry(title, [_sentence(word(Via(row["via"]))), _standing(row)])
+    title = scope(held.name(row["sender_id"]), row["channel"], row["topic"])
+    return Entry(title, [gettext("Recorded %(way)s", way=word(Via(row["via"]))), _standing(row)])
 
 
 def _hours(row: Row, _held: Holdings) -> Entry:
@@ -87,7 +86,7 @@ def _consent(row: Row, held: Holdings) -> Entry:
     grant = held.grant(row)
     evidence = grant["evidence"]
     notes = [
-        telling.about(row["channel"], [row["topic"]]),
+        about(row["channel"], [row["topic"]]),
         gettext(
             "%(often)s, until %(day)s", often=_often(grant), day=languages.written_day(_end(row))
         ),
@@ -117,7 +116,7 @@ def _end(row: Row) -> datetime:
 def _request(row: Row, held: Holdings) -> Entry:
     outcome = row["outcome"]
     notes = [
-        telling.about(row["channel"], row["topics"].split()),
+        about(row["channel"], row["topics"].split()),
         _often(row),
         ngettext("For %(num)d day", "For %(num)d days", row["valid_for_days"]),
         _quoted(row["notice_text"]),
@@ -144,7 +143,7 @@ def _complaint(row: Row, held: Holdings) -> Entry:
     outcome = row["outcome"]
     notes = [
         held.name(row["sender_id"]),
-        telling.about(row["channel"], [row["topic"]]),
+        about(row["channel"], [row["topic"]]),
         _quoted(row["text"]),
         gettext("Answer: %(text)s", text=row["answer"]) if row["answer"] else "",
         word(ComplaintOutcome(outcome)) if outcome else gettext("Not decided yet"),
@@ -156,7 +155,7 @@ def _lookup(row: Row, held: Holdings) -> Entry:
     topic, kind = row["topic"], row["message_class"]
     what = word(Topic(topic)) if topic else word(MessageClass(kind))
     notes = [
-        gettext("%(how)s: %(what)s", how=word(Channel(row["channel"])), what=what),
+        matter(word(Channel(row["channel"])), what),
         gettext("From %(number)s", number=national(row["sending_number"])),
         word(Reason(row["reason"])),
     ]
@@ -235,10 +234,6 @@ def _often(terms: Row) -> str:
 
 def _quoted(text: str | None) -> str:
     return str(gettext("“%(text)s”", text=text)) if text else ""
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _standing(row: Row) -> str:
