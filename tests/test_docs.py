@@ -7,7 +7,10 @@ import pytest
 
 from registry import create_app
 from registry.runtime import Registry
-from tests.browser import chromium, served
+from tests.browser import PATIENCE, chromium, served
+
+ALL_SHOWN = """paths => paths <= new Set(
+  Array.from(document.querySelectorAll("[data-path]"), shown => shown.dataset.path)).size"""
 
 
 @pytest.mark.parametrize("demo", [True, False])
@@ -19,7 +22,8 @@ def test_docs_show_every_operation_without_an_outside_request(
     assert document is not None
     with served(app) as (address, asked), chromium() as browser:
         shown = browser.new_page()
-        shown.goto(f"{address}/docs", wait_until="networkidle")
+        shown.goto(f"{address}/docs")
+        shown.wait_for_function(ALL_SHOWN, arg=len(document["paths"]), timeout=PATIENCE)
         page = shown.content()
     app.extensions["recorder"].close()
     # A browser asks for a page's icon when it likes, which may be after the page is done.
