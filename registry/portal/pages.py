@@ -27,6 +27,9 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+HTTPS_ONLY = "max-age=31536000"
+"""Browsers that came by https once come by nothing else for a year."""
+
 Words = tuple[LazyString, LazyString]
 OLD_PAGE = (
     lazy_gettext("This page is old"),
@@ -82,6 +85,8 @@ def dress(app: Flask) -> None:
         if response.mimetype == "text/html":
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
+            if request.is_secure:
+                response.headers.setdefault("Strict-Transport-Security", HTTPS_ONLY)
         return response
 
     for unknown in (NotFound, MethodNotAllowed):
@@ -97,8 +102,8 @@ def protect(blueprint: Blueprint) -> None:
         csrf.protect()
 
     for kind in web.FAILURES:
-        blueprint.register_error_handler(kind, _failed)
-    blueprint.register_error_handler(CSRFError, partial(_failed, words=OLD_PAGE))
+        blueprint.register_error_handler(kind, failed)
+    blueprint.register_error_handler(CSRFError, partial(failed, words=OLD_PAGE))
 
 
 def _unknown_address(error: Exception) -> Any:
@@ -106,10 +111,11 @@ def _unknown_address(error: Exception) -> Any:
     accepted = request.accept_mimetypes.best_match([web.PROBLEM, "text/html"])
     if request.path.startswith(API) or accepted != "text/html":
         return web.problem(error)
-    return _failed(error)
+    return failed(error)
 
 
-def _failed(error: Exception, words: Words | None = None) -> Any:
+def failed(error: Exception, words: Words | None = None) -> Any:
+    """Answer whatever went wrong with a page that says so, in its own words where it has any."""
     return web.answer_error(error, partial(_error_page, words=words))
 
 

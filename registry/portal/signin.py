@@ -119,9 +119,9 @@ def pages(registry: Registry) -> Blueprint:
         """Sign out of this browser."""
         with registry.database.write() as storage:
             _end(registry, storage)
-        visitors.forget()
+        gone = visitors.forget()
         flash(gettext("You are signed out."), "ok")
-        return redirect(url_for("public.home"))
+        return gone
 
     return signin
 

@@ -1,19 +1,23 @@
 """Who is at the browser: a subscriber, for the own number or for one that is looked after."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Blueprint, flash, g, make_response, redirect, request, session, url_for
-from flask_babel import gettext
+from flask_babel import gettext, lazy_gettext
+from sqlalchemy.orm import Session
 from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import family, sessions
+from registry.errors import RegistryError
 from registry.ledger import By
 from registry.models import FamilyLink, Via
 from registry.numbers import SubscriberNumber
 from registry.portal.cookie import SIGNED_IN
+from registry.portal.pages import failed
 from registry.runtime import Registry
 from registry.sessions import SignedIn
 
@@ -54,6 +58,8 @@ def admit(blueprint: Blueprint, registry: Registry) -> None:
     looks after by that link, and their links stay there.
     """
 
+    blueprint.register_error_handler(LinkEndedError, partial(failed, words=ENDED))
+
     @blueprint.url_value_preprocessor
     def read_link(_endpoint: str | None, values: dict[str, Any] | None) -> None:
         g.link_id = (values or {}).pop("link_id", None)
@@ -72,10 +78,32 @@ def admit(blueprint: Blueprint, registry: Registry) -> None:
         link = None
         if g.link_id is not None:
             with registry.database.snapshot() as storage:
-                link = family.member(storage, found.number, g.link_id)
+                link = _link(storage, found.number, g.link_id)
         g.visitor = Visitor(found.session_id, found.number, link)
         g.zone = g.visitor.number.zones[0]
         return None
+
+
+class LinkEndedError(RegistryError):
+    """The visitor looked after a number, and does so no more."""
+
+
+ENDED = (
+    lazy_gettext("You no longer look after this number"),
+    lazy_gettext(
+        "That was ended, by one of you or because a number went to somebody else."
+        " What you did stays as it is. To begin again, a new code is needed."
+    ),
+)
+
+
+def _link(storage: Session, carer: SubscriberNumber, link_id: UUID) -> FamilyLink:
+    try:
+        return family.member(storage, carer, link_id)
+    except RegistryError as error:
+        if family.ended(storage, carer, link_id):
+            raise LinkEndedError(error.kind, error.detail) from None
+        raise
 
 
 def _signed_in(registry: Registry) -> SignedIn | None:
@@ -135,9 +163,12 @@ def remember(token: str) -> str:
     return wanted if isinstance(wanted, str) and wanted.startswith(overview) else overview
 
 
-def forget() -> None:
-    """Empty the cookie of whoever signs out, but for the language."""
+def forget() -> AnyResponse:
+    """Empty the cookie of whoever signs out, but for the language, and the browser's cache."""
     kept = session.get("language")
     session.clear()
     if kept is not None:
         session["language"] = kept
+    response = redirect(url_for("public.home"))
+    response.headers["Clear-Site-Data"] = '"cache"'
+    return response

@@ -1,6 +1,6 @@
 """Where a subscriber is signed in, and signing out everywhere."""
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, render_template
 from flask_babel import gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
@@ -33,6 +33,6 @@ def add(own: Blueprint, registry: Registry) -> None:
         """End every session of the number, this one as well."""
         with registry.database.write() as storage:
             sessions.end_all(storage, visitor().own, registry.clock())
-        visitors.forget()
+        gone = visitors.forget()
         flash(gettext("You are signed out everywhere."), "ok")
-        return redirect(url_for("public.home"))
+        return gone
