@@ -80,8 +80,9 @@ class Browser:
 
     @property
     def actions(self) -> list[str]:
-        """Where the forms of the page lead to."""
-        return re.findall(r'<form method="post" action="([^"]+)"', self.page.text)
+        """Where the forms of the page lead to, but for those at the head of every page."""
+        content = self.page.text.rpartition('<main id="main"')[2]
+        return re.findall(r'<form method="post" action="([^"]+)"', content)
 
     def sign_in(self, number: SubscriberNumber | None = None) -> "Browser":
         """Sign in as people do: ask for a code, read the SMS, type it in."""
