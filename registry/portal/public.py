@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    abort,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers.response import Response as AnyResponse
 
@@ -79,7 +88,12 @@ def pages(registry: Registry) -> Blueprint:
             number = parse_sending(written, registry.policy.default_region)
         except RegistryError:
             return render_template("who.html", written=written, wrong=True), 422
-        return render_template("who.html", written=written, answer=_find(registry, number))
+        response = make_response(
+            render_template("who.html", written=written, answer=_find(registry, number))
+        )
+        # Whoever comes back from a page that it leads to sees it again, not a browser's error.
+        response.headers["Cache-Control"] = "private, max-age=60"
+        return response
 
     @public.get("/help")
     def help_() -> Page:
@@ -116,9 +130,9 @@ def _back() -> str:
     """Return the page that the visitor came from, when it is one of ours that can be opened."""
     try:
         came_from = urlsplit(request.referrer or "")
-        if came_from.netloc == request.host:
+        if came_from.netloc == request.host and not came_from.path.startswith("//"):
             current_app.url_map.bind(request.host).match(came_from.path, "GET")
-            return came_from.path
+            return came_from._replace(scheme="", netloc="", fragment="").geturl()
     except (HTTPException, ValueError):
         pass
     return "/"
