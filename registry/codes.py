@@ -152,7 +152,8 @@ def _tries_again(
             return None
         left -= row.tries
         if left < limits.tries_per_number_per_day:
-            return row.recorded_at + DAY
+            first: datetime = row.recorded_at
+            return first + DAY
     return None
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import event, func, select
 
 from registry import create_app
 from registry.models import OneTimeCode, OutboxItem, PortalSession
-from registry.portal.cookie import SIGNED_IN
+from registry.portal.cookie import NAME, SIGNED_IN
 from registry.runtime import Registry
 from tests.factories import Clock, World, make_number
 from tests.portal import HOST, Browser, sent_code
@@ -158,10 +158,10 @@ def test_old_code_signs_nobody_in(browser: Browser, clock: Clock) -> None:
 def test_code_signs_in_once(app: Flask, browser: Browser, registry: Registry) -> None:
     ask(browser, make_number().e164)
     code = sent_code(registry, make_number())
-    cookie = browser.client.get_cookie("registry", "registry.test")
+    cookie = browser.client.get_cookie(NAME, "registry.test")
     assert cookie is not None
     thief = Browser(app, registry)
-    thief.client.set_cookie("registry", cookie.value, domain="registry.test", secure=True)
+    thief.client.set_cookie(NAME, cookie.value, domain="registry.test", secure=True)
     browser.post("/sign-in/code", {"code": code})
     assert browser.page.request.path == "/my/"
     thief.get("/sign-in/code")
@@ -197,12 +197,12 @@ def test_cookie_of_before_signing_in_opens_nothing_afterwards(
     app: Flask, browser: Browser, registry: Registry
 ) -> None:
     ask(browser, make_number().e164)
-    planted = browser.client.get_cookie("registry", "registry.test")
+    planted = browser.client.get_cookie(NAME, "registry.test")
     assert planted is not None
     browser.post("/sign-in/code", {"code": sent_code(registry, make_number())})
     assert browser.page.request.path == "/my/"
     attacker = Browser(app, registry)
-    attacker.client.set_cookie("registry", planted.value, domain="registry.test", secure=True)
+    attacker.client.set_cookie(NAME, planted.value, domain="registry.test", secure=True)
     attacker.get("/my/")
     assert attacker.page.request.path == "/sign-in"
 
@@ -220,11 +220,11 @@ def test_copied_cookie_is_worthless_after_signing_out(
     app: Flask, browser: Browser, registry: Registry
 ) -> None:
     browser.sign_in()
-    copied = browser.client.get_cookie("registry", "registry.test")
+    copied = browser.client.get_cookie(NAME, "registry.test")
     assert copied is not None
     browser.post("/sign-out")
     thief = Browser(app, registry)
-    thief.client.set_cookie("registry", copied.value, domain="registry.test", secure=True)
+    thief.client.set_cookie(NAME, copied.value, domain="registry.test", secure=True)
     thief.get("/my/")
     assert thief.page.request.path == "/sign-in"
 
@@ -278,7 +278,7 @@ def test_new_subscriber_of_a_number_is_not_signed_in_by_the_one_before(
 
 def test_cookie_is_secure_and_holds_no_number(browser: Browser, app: Flask) -> None:
     browser.sign_in()
-    cookie = browser.client.get_cookie("registry", "registry.test")
+    cookie = browser.client.get_cookie(NAME, "registry.test")
     assert cookie is not None
     assert (cookie.secure, cookie.http_only, cookie.same_site) == (True, True, "Lax")
     with browser.client.session_transaction(base_url=HOST) as kept:
@@ -327,3 +327,23 @@ def test_page_follows_signing_in_for_the_download(browser: Browser) -> None:
     browser.post("/sign-in", {"number": make_number().e164})
     browser.post("/sign-in/code", {"code": sent_code(browser.registry, make_number())})
     assert browser.page.request.path == "/my/data"
+
+
+def test_signing_out_empties_the_cache(browser: Browser) -> None:
+    browser.sign_in()
+    sent = {"csrf_token": browser.token()}
+    answer = browser.client.post(
+        "/sign-out", data=sent, base_url=HOST, headers={"Referer": HOST + "/"}
+    )
+    assert answer.headers["Clear-Site-Data"] == '"cache"'
+
+
+@pytest.mark.parametrize("page", ["/", "/my", "/who", "/help"])
+def test_every_page_lets_whoever_is_signed_in_sign_out(browser: Browser, page: str) -> None:
+    browser.get(page)
+    assert 'action="/sign-out"' not in browser.page.text
+    browser.sign_in().get(page)
+    assert browser.page.status_code == 200
+    assert 'action="/sign-out"' in browser.page.text
+    browser.post("/sign-out")
+    assert browser.get("/my/").request.path == "/sign-in"

@@ -17,6 +17,8 @@ def attach(app: Flask, registry: Registry) -> None:
         is_demo=lambda: registry.demo, visitor=visitors.visitor, signed_in=cookie.signed_in
     )
     cookie.sign_cookies(app, registry.database.key)
+    # A redirect to the address with fewer slashes would name whatever host was asked for.
+    app.url_map.merge_slashes = False
     languages.speak(app)
     words.teach(app)
     assets.serve(app)

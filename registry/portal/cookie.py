@@ -14,6 +14,8 @@ from itsdangerous import URLSafeTimedSerializer
 from registry.numbers import NumberKey
 
 API = "/v1/"
+NAME = "__Host-registry"
+"""Browsers take a cookie of such a name from its own host alone, by https or from themselves."""
 SIGNED_IN = "signed_in"
 """Under this name the cookie keeps the secret of a session."""
 
@@ -43,7 +45,7 @@ def sign_cookies(app: Flask, key: NumberKey) -> None:
     """Let an app sign its cookie with a key of the registry's own, and check its forms."""
     app.config.update(
         SECRET_KEY=key.derive(b"portal cookie"),
-        SESSION_COOKIE_NAME="registry",
+        SESSION_COOKIE_NAME=NAME,
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

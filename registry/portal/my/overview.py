@@ -10,7 +10,8 @@ from registry.runtime import Registry
 def add(my: Blueprint, registry: Registry) -> None:
     """Add the page to the blueprint of a number."""
 
-    @my.get("/")
+    # Without the slash it is the same page: a redirect would name whatever host was asked for.
+    @my.get("/", strict_slashes=False)
     def overview() -> str:
         """Show the state of the number at one glance."""
         with registry.database.snapshot() as storage:
