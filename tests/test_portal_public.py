@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from babel.messages.catalog import Catalog
@@ -115,8 +115,29 @@ def test_cookie_is_sent_over_https_only_to_this_host_and_read_by_no_script(
     app: Flask, world: World
 ) -> None:
     name, *flags = app.test_client().get("/").headers["Set-Cookie"].split("; ")
-    assert name.startswith("registry=")
+    assert name.startswith("__Host-registry=")
     assert set(flags) == {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"}
+
+
+@on_sqlite
+def test_browsers_stay_with_https_once_they_came_by_it(app: Flask) -> None:
+    client = app.test_client()
+    name = "Strict-Transport-Security"
+    assert client.get("/", base_url=HOST).headers[name] == "max-age=31536000"
+    assert name not in client.get("/", base_url="http://registry.test").headers
+
+
+@on_sqlite
+@pytest.mark.parametrize("path", ["/my", f"/my/for/{UUID(int=1)}", "/my//refusals", "/my//"])
+def test_no_redirect_leads_to_the_host_that_was_asked_for(app: Flask, path: str) -> None:
+    answer = app.test_client().get(path, base_url="https://evil.test")
+    assert "evil.test" not in answer.headers.get("Location", "")
+
+
+@on_sqlite
+def test_answer_is_kept_a_minute_for_whoever_goes_back_to_it(browser: Browser) -> None:
+    assert ask(browser, SMS_PORT).headers["Cache-Control"] == "private, max-age=60"
+    assert browser.get("/who").headers["Cache-Control"] == "no-store"
 
 
 @on_sqlite
@@ -135,7 +156,7 @@ def test_cookie_of_another_key_is_no_cookie(browser: Browser, app: Flask) -> Non
     signer = cookie.PagesOnly().get_signing_serializer(forged)
     assert signer is not None
     value = signer.dumps({"language": "en", cookie.SIGNED_IN: "x"})
-    browser.client.set_cookie("registry", value, domain="registry.test")
+    browser.client.set_cookie(cookie.NAME, value, domain="registry.test")
     assert 'lang="zh-CN"' in browser.get("/").text
 
 
@@ -238,12 +259,12 @@ PLAIN = "http://registry.test"
     ("referrer", "back"),
     [
         (f"{PLAIN}/who", "/who"), (f"{PLAIN}/help", "/help"), (f"{PLAIN}/", "/"), (PLAIN, "/"),
-        (f"{PLAIN}/help?x=1#sms", "/help"), ("", "/"), ("about:blank", "/"), ("/who", "/"),
+        (f"{PLAIN}/help?x=1#sms", "/help?x=1"), ("", "/"), ("about:blank", "/"), ("/who", "/"),
         ("http://evil.example/who", "/"), ("//evil.example/who", "/"),
         (f"{PLAIN}.evil.example/who", "/"), (f"{PLAIN}:81/who", "/"),
         ("http://registry.test@evil.example/who", "/"),
         ("http://evil.example#@registry.test/who", "/"),
-        (f"{PLAIN}//evil.example", "/"), (f"{PLAIN}/\\evil.example", "/"),
+        (f"{PLAIN}//evil.example", "/"), (f"{PLAIN}//who", "/"), (f"{PLAIN}/\\evil.example", "/"),
         (f"{PLAIN}/%2f%2fevil.example", "/"), ("http://[::1/who", "/"),
         ("javascript:alert(1)", "/"),
         (f"{PLAIN}/language", "/"), (f"{PLAIN}/nothing", "/"), (f"{PLAIN}/who\x7f", "/"),
