@@ -260,6 +260,12 @@ def test_bodies_that_the_tables_spoil_are_right(client: Client, world: World, ro
 
 
 @on_sqlite
+@pytest.mark.parametrize("mark", ["\n", "\t", "\u2028"])
+def test_name_of_an_organisation_is_one_line(client: Client, world: World, mark: str) -> None:
+    post_wrong(client, "organisations", "name", f"A{mark}You agreed")
+
+
+@on_sqlite
 @pytest.mark.parametrize("route", VALID)
 def test_unknown_field_is_named(client: Client, route: str) -> None:
     post_wrong(client, route, "colour", "red")

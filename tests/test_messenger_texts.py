@@ -175,7 +175,7 @@ MESSAGES: dict[str, Make] = {
     },
     **{
         f"reply.{key}": replying(key, sender=SENDER)
-        for key in ("unsubscribed", "withdrawn", "agreed", "declined")
+        for key in ("unsubscribed", "unsubscribed_all", "withdrawn", "agreed", "declined")
     },
     "reply.which_one": replying("which_one", list=MANY),
 }  # fmt: skip
@@ -254,13 +254,13 @@ WORDS: list[tuple[str, Make, list[str]]] = [
         "zh",
         lambda world: requested(world, valid_for_days=90, topics=(Topic.LOANS, Topic.GAMES)),
         ["贷款、游戏", "每天最多10次", "为期90天", "同意回复Y1，拒绝回复N1",
-         "2026年12月8日前不答复即为拒绝"],
+         "截至2026年12月8日10:00不答复即为拒绝"],
     ),
     (
         "en",
         requested,
-        ["your consent to SMS about retail", "at most 10 a day", "for 30 days", "Reply Y1 or N1;",
-         'They say: "May we send you', "no answer by 8 Dec 2026 is a no"],
+        ["asks consent to SMS about retail", "at most 10 a day", "for 30 days", "Reply Y1 or N1;",
+         'They say: "May we send you', "no answer by 8 Dec 2026 10:00 is no"],
     ),
     ("zh", lambda world: asserted(world, **TERMS), ["贷款、保险、证券等12类", "营销电话"]),
     ("en", lambda world: asserted(world, **TERMS), ["loans, insurance, securities and 9 more"]),
@@ -276,9 +276,14 @@ WORDS: list[tuple[str, Make, list[str]]] = [
     (
         "zh",
         replying("unsubscribed", sender="星河百货"),
-        ["您拒收星河百货的营销信息，立即生效", "请发送KTFSR至106900009"],
+        ["您拒收星河百货的营销短信，立即生效", "连电话一并拒收", "STOPALL"],
     ),
-    ("en", replying("unsubscribed", sender="evil.example"), ["you refuse the sender at once"]),
+    (
+        "zh",
+        replying("unsubscribed_all", sender="星河百货"),
+        ["您拒收星河百货的营销短信和电话，立即生效", "请发送KTFSR至106900009"],
+    ),
+    ("en", replying("unsubscribed", sender="evil.example"), ["refuse SMS from the sender at once"]),
     ("en", replying("help"), ["Send KTFSR to 106900009 to refuse all"]),
     ("zh", replying("refusal_asked"), ["回复Y确认"]),
 ]  # fmt: skip

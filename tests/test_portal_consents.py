@@ -27,7 +27,7 @@ from tests.portal import Browser
 
 HOSTILE = '<script>alert(1)</script><a href="https://evil.test">"x'
 DISPUTED = (
-    "Nobody may contact you because of it. The sender must prove it by Sunday 6 December 2026."
+    "Nobody may contact you because of it. The sender must prove it by 6 December 2026, 10:00."
 )
 
 
@@ -92,7 +92,7 @@ def test_card_tells_who_for_what_how_often_until_when_and_why(
     world.grant(channel=Channel.VOICE, topics=(Topic.LOANS,), cap=CapTerms(3, Period.WEEK))
     browser.get("/my/consents")
     assert browser.cards == [
-        "In force sender 1 For what Calls: Loans and finance How often 3 times a week at most"
+        "In force sender 1 For what Calls · Loans and finance How often 3 times a week at most"
         " Good until 1 March 2027 Ground The sender says that you agreed Company's phone 4001234567"
         " Withdraw Details"
     ]
@@ -110,11 +110,11 @@ def test_consents_are_told_apart_by_what_they_are_worth(browser: Browser, world:
     said = {card.split(" How often")[0]: card for card in browser.cards}
     assert list(said) == [
         "Without effect sender 1 Nobody may contact you because of it. It counts only if you"
-        " confirm it yourself. For what SMS: Games",
-        "Stopped by your refusal sender 1 Nobody may contact you because of it. What stops it:"
+        " confirm it yourself. For what SMS · Games",
+        "Stopped by your refusal sender 1 Nobody may contact you because of it. This refusal stops it:"
         " All senders: SMS and calls · Travel For what SMS · Travel",
-        f"You dispute it sender 1 {DISPUTED} For what SMS: Health",
-        "In force sender 1 For what SMS: Shops and retail",
+        f"You dispute it sender 1 {DISPUTED} For what SMS · Health",
+        "In force sender 1 For what SMS · Shops and retail",
     ]
     assert ["Withdraw" in card for card in said.values()] == [True, True, False, True]
 
@@ -128,8 +128,8 @@ def test_consents_that_are_over_stand_below(browser: Browser, world: World, cloc
     assert browser.cards == []
     shown = browser.shown
     assert "Nobody holds a consent of yours" in shown
-    assert "sender 1 SMS: Loans and finance Expired 2 December 2026" in shown
-    assert "sender 1 SMS: Games Withdrawn 1 December 2026" in shown
+    assert "sender 1 SMS · Loans and finance Expired 2 December 2026" in shown
+    assert "sender 1 SMS · Games Withdrawn 1 December 2026" in shown
 
 
 def test_withdrawing_one_denies_at_once_and_leaves_the_others(
@@ -141,7 +141,7 @@ def test_withdrawing_one_denies_at_once_and_leaves_the_others(
     for _ in range(2):  # A second click, or the same page in another tab.
         browser.post(f"{page_of(first)}/withdraw", {"csrf_token": token})
         assert browser.page.request.path == "/my/consents"
-        assert "Withdrawn: sender 1 may no longer contact you about it." in browser.shown
+        assert "Withdrawn: “sender 1” may no longer contact you about it." in browser.shown
     assert world.verdict().reason is Reason.CONSENT_WITHDRAWN
     assert world.verdict(topic=Topic.LOANS).reason is Reason.CONSENTED
     assert own(browser.registry, second).standing is Standing.IN_FORCE
@@ -157,7 +157,7 @@ def test_withdrawing_with_scripts_exchanges_the_card_only(browser: Browser, worl
     [card] = browser.cards
     assert "<html" not in browser.page.text
     assert f'id="consent-{consent.id}"' in browser.page.text
-    assert "Withdrawn: sender 1 may no longer contact you about it." in card
+    assert "Withdrawn: “sender 1” may no longer contact you about it." in card
     assert browser.actions == []
 
 
@@ -167,7 +167,7 @@ def test_withdrawing_all_asks_before_it_ends_every_consent(browser: Browser, wor
     before = count_rows(browser.registry)
     browser.get("/my/consents/withdraw-all")
     assert "3 consents end at once:" in browser.shown
-    for line in ("sender 1 SMS: Shops and retail", "sender 1 SMS: Loans", "sender 2 SMS: Shops"):
+    for line in ("sender 1 SMS · Shops and retail", "sender 1 SMS · Loans", "sender 2 SMS · Shops"):
         assert line in browser.shown
     assert count_rows(browser.registry) == before
     browser.post("/my/consents/withdraw-all")
@@ -290,15 +290,15 @@ def test_disputing_explains_first_and_then_stops_contacts(browser: Browser, worl
     before = count_rows(browser.registry)
     browser.get(page_of(consent))
     browser.get(f"{page_of(consent)}/challenge")
-    assert "SMS: Shops and retail, Loans and finance" in browser.shown
-    assert "By Sunday 6 December 2026: the company must bring evidence" in browser.shown
+    assert "SMS · Shops and retail, Loans and finance" in browser.shown
+    assert "By 6 December 2026, 10:00: the company must bring evidence" in browser.shown
     assert "it counts as a violation of that company" in browser.shown
     assert count_rows(browser.registry) == before
     token = browser.token()
     for _ in range(2):
         browser.post(f"{page_of(consent)}/challenge", {"csrf_token": token})
         assert browser.page.request.path == page_of(consent)
-        assert "The company must bring evidence by Sunday 6 December 2026." in browser.shown
+        assert "The company must bring evidence by 6 December 2026, 10:00." in browser.shown
         assert "You need not do anything. We tell you by SMS what came of it." in browser.shown
     after = count_rows(browser.registry)
     assert (after["challenges"], after["refusals"]) == (1, 2)
@@ -426,7 +426,7 @@ def test_history_of_a_consent_tells_who_did_what(
     browser.get(page_of(consent))
     assert (
         "What happened You are said to have agreed 1 December 2026, 09:00"
-        " sender 1 claims to have a consent 1 December 2026, 10:00"
+        " “sender 1” claims to have a consent 1 December 2026, 10:00"
         " Consent to “sender 1” withdrawn 1 December 2026, 10:01 ·"
         " 13800000005, as one of the family"
     ) in browser.shown

@@ -49,7 +49,7 @@ def test_open_request_tells_its_terms_and_the_last_day(browser: Browser, world: 
     browser.get("/my/requests")
     assert browser.cards == [
         "Waits for your answer sender 1 asks whether it may contact you, with this text:"
-        " May we call once a month? For what Calls: Loans and finance, Insurance"
+        " May we call once a month? For what Calls · Loans and finance, Insurance"
         " How often 1 time a month at most How long 365 days from the day you agree"
         " Company's phone 4001234567"
         " If you agree, this company may contact you within these limits, and you can withdraw"
@@ -179,7 +179,7 @@ def test_request_past_its_last_day_is_a_no(
         ledger.lapse_due(browser.registry.database, clock=clock)
     browser.sign_in().get("/my/requests")
     assert browser.cards == []
-    assert "SMS: Shops and retail Refused: it went unanswered 8 December 2026" in browser.shown
+    assert "SMS · Shops and retail Refused: it went unanswered 8 December 2026" in browser.shown
     browser.get(page_of(request))
     assert "It went unanswered until 8 December 2026. No answer is a no." in browser.shown
     assert browser.actions == []

@@ -38,7 +38,9 @@ def _unsubscribe(case: Case, sender: Organisation) -> Effect:
             sender_id=sender.id,
             channel=channel,
         )
-    return Effect(InboundAction.UNSUBSCRIBED, sender.id, "unsubscribed", {"sender": sender.name})
+    whole = case.said.keyword is Keyword.UNSUBSCRIBE_ALL
+    reply = "unsubscribed_all" if whole else "unsubscribed"
+    return Effect(InboundAction.UNSUBSCRIBED, sender.id, reply, {"sender": sender.name})
 
 
 def _agree(case: Case, sender: Organisation) -> Effect:

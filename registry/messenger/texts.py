@@ -22,6 +22,8 @@ from registry.messenger.wording import CHINESE, LANGUAGES, Wording
 from registry.models import OutboxItem
 
 MOST_PARTS = 3
+DEADLINES = {"answer_by"}
+"""Facts of which the time of the day matters."""
 
 
 class Room(NamedTuple):
@@ -94,7 +96,9 @@ def _plain(found: Facts, wording: Wording, zone: ZoneInfo, room: Room) -> dict[s
     written: dict[str, object] = {name: value for name, value in found.items() if value is not None}
     for name, value in found.items():
         if isinstance(value, datetime):
-            written[name] = wording.write_day(value.astimezone(zone).date())
+            local = value.astimezone(zone)
+            late = name in DEADLINES
+            written[name] = wording.write_moment(local) if late else wording.write_day(local.date())
     sender = found.get("sender")
     written["sender"] = _named(sender, wording, room) if sender else wording.nobody
     written["scope"] = _scope(found, wording, room)
@@ -146,6 +150,8 @@ def _list(entries: Sequence[object], wording: Wording, room: Room) -> str:
 
 def _quote(asked: object, wording: Wording, room: Room) -> str:
     text = harmless(asked, room.quote, wording.ellipsis) if isinstance(asked, str) else ""
+    if not text.endswith(wording.ellipsis):
+        text = text.removesuffix(".").removesuffix("。")  # The sentence around it has its own.
     return wording.quoted.format(text) if text else ""
 
 

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Wording:
     nobody: str
     to: str
     day: str
+    moment: str
     cap: Mapping[Period, str]
     channels: Mapping[Channel, str]
     topics: Mapping[Topic, str]
@@ -38,6 +39,10 @@ class Wording:
         return self.day.format(
             year=day.year, month=day.month, name=_MONTHS[day.month - 1], day=day.day
         )
+
+    def write_moment(self, at: datetime) -> str:
+        """Write a date with the time of the day, as a deadline needs it."""
+        return self.moment.format(day=self.write_day(at.date()), time=f"{at:%H:%M}")
 
 
 def load(language: str) -> Wording:

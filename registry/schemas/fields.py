@@ -33,6 +33,16 @@ class Text(fields.String):
         return text
 
 
+class Line(Text):
+    """Text of a single line, such as a name: no break and no tab sets parts of it apart."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        if any(mark in "\n\t\u2028\u2029" for mark in text):
+            raise ValidationError("Contains a line break or a tab.")
+        return text
+
+
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 

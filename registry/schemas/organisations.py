@@ -6,14 +6,14 @@ from registry.access import Scope
 from registry.consent import Channel, MessageClass
 from registry.models import OrganisationKind
 from registry.numbers import ResourceKind
-from registry.schemas.fields import Instant, Number, Text, count, word, words
+from registry.schemas.fields import Instant, Line, Number, Text, count, word, words
 
 
 class LegalEntitySchema(Schema):
     """A legal entity to be made known."""
 
     kind = word(OrganisationKind, required=True)
-    name = Text(200, required=True)
+    name = Line(200, required=True)
     uscc = fields.String(
         required=True,
         validate=validate.Length(equal=18),
