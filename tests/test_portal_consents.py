@@ -111,8 +111,8 @@ def test_consents_are_told_apart_by_what_they_are_worth(browser: Browser, world:
     assert list(said) == [
         "Without effect sender 1 Nobody may contact you because of it. It counts only if you"
         " confirm it yourself. For what SMS · Games",
-        "Stopped by your refusal sender 1 Nobody may contact you because of it. This refusal stops it:"
-        " All senders: SMS and calls · Travel For what SMS · Travel",
+        "Stopped by your refusal sender 1 Nobody may contact you because of it. This refusal"
+        " stops it: All senders: SMS and calls · Travel For what SMS · Travel",
         f"You dispute it sender 1 {DISPUTED} For what SMS · Health",
         "In force sender 1 For what SMS · Shops and retail",
     ]
