@@ -150,7 +150,7 @@ def test_lookup_says_who_asked_for_whom_and_what_was_answered(
         world.sender.name,
         world.carrier.name,
         SMS_PORT,
-        "SMS, Shops and retail",
+        "SMS · Shops and retail",
         "1 December 2026, 10:00",
         "None reported",
     ):
@@ -416,7 +416,7 @@ def test_history_says_that_time_decided(browser: Browser, world: World, clock: C
     ledger.lapse_due(world.registry.database, clock=clock)
     browser.sign_in(NUMBER)
     browser.get("/my/history")
-    assert "The request of sender 1 went unanswered" in browser.shown
+    assert "The request of “sender 1” went unanswered" in browser.shown
     assert "The registry, because the time was over" in browser.shown
 
 
