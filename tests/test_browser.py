@@ -185,7 +185,7 @@ def test_member_of_the_family_is_looked_after(
         visitor.page.wait_for_load_state()
         visitor.open("/my/family")
         visitor.press("Act for this number")
-        visitor.reads("You are acting for %(name)s", name=f"妈妈 {MEMBER}")
+        visitor.reads("You are acting for %(name)s", name=f"妈妈 {MEMBER.dialled}")
         visitor.press("Refuse everything now")
         visitor.reads("You refuse everything")
         assert world.verdict(MEMBER).reason is Reason.REFUSED
@@ -193,7 +193,7 @@ def test_member_of_the_family_is_looked_after(
     with visit(language=language) as visitor:
         visitor.sign_in(MEMBER)
         visitor.open("/my/history")
-        assert str(make_number()) in visitor.page.get_by_role("main").inner_text()
+        assert make_number().dialled in visitor.page.get_by_role("main").inner_text()
         visitor.open("/my/family")
         visitor.press("End it")
         visitor.page.get_by_role("main").get_by_role("button").first.click()
