@@ -89,7 +89,7 @@ def test_story_refuse_agree_withdraw(
         visitor.press("Consents")
         visitor.press("Withdraw")
         visitor.reads(
-            "Withdrawn: %(sender)s may no longer contact you about it.", sender="sender 1"
+            "Withdrawn: “%(sender)s” may no longer contact you about it.", sender="sender 1"
         )
         assert reason(client) is Reason.CONSENT_WITHDRAWN
         visitor.open("/my/")
@@ -274,7 +274,7 @@ def test_all_goes_without_scripts(
         visitor.press("Consents")
         visitor.press("Withdraw")
         visitor.reads(
-            "Withdrawn: %(sender)s may no longer contact you about it.", sender="sender 1"
+            "Withdrawn: “%(sender)s” may no longer contact you about it.", sender="sender 1"
         )
         assert reason(client) is Reason.CONSENT_WITHDRAWN
         visitor.open("/my/")

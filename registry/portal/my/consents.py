@@ -77,7 +77,7 @@ def add(my: Blueprint, registry: Registry) -> None:
                 return render_template("my/consent_card.html", own=own, just_withdrawn=True)
         flash(
             gettext(
-                "Withdrawn: %(sender)s may no longer contact you about it.",
+                "Withdrawn: “%(sender)s” may no longer contact you about it.",
                 sender=own.row.sender.name,
             ),
             "ok",
