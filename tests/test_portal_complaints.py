@@ -345,7 +345,7 @@ def test_every_step_is_followed_to_the_outcome(
         return browser.shown
 
     desk.forward(row)
-    assert f"Passed on to {world.sender.name}" in shown()
+    assert f"Passed on to “{world.sender.name}”" in shown()
     assert "The company has to answer" in browser.shown
     desk.answer(row, f"We are sorry. {HOSTILE}")
     assert "Answered, being decided" in shown()
