@@ -226,7 +226,7 @@ def test_what_a_company_writes_stays_text(browser: Browser, world: World) -> Non
     assert "<script>alert" not in browser.page.text
     browser.get("/my/consents")
     browser.post(f"{page_of(consent)}/withdraw")
-    assert f"Withdrawn: {HOSTILE}" in browser.shown
+    assert f"Withdrawn: “{HOSTILE}" in browser.shown
     assert "<script>alert" not in browser.page.text
 
 
