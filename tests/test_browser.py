@@ -187,7 +187,7 @@ def test_member_of_the_family_is_looked_after(
         visitor.press("Act for this number")
         visitor.reads("You are acting for %(name)s", name=f"妈妈 {MEMBER.dialled}")
         visitor.press("Refuse everything now")
-        visitor.reads("You refuse everything")
+        visitor.reads("Everything is refused")
         assert world.verdict(MEMBER).reason is Reason.REFUSED
         assert world.verdict(make_number()).reason is Reason.NO_CONSENT
     with visit(language=language) as visitor:
