@@ -428,8 +428,8 @@ def test_carer_reads_whose_act_it_was(app: Flask, registry: Registry, world: Wor
     )
     browser = Browser(app, registry).sign_in(NUMBER)
     browser.get(f"/my/for/{link.id}/history")
-    assert re.search(r"SMS · all topics [^.]*? The subscriber, on these pages", browser.shown)
-    assert re.search(r"Calls · all topics [^.]*? You, on these pages", browser.shown)
+    assert re.search(r"SMS · all topics [^.]*?The subscriber, on these pages", browser.shown)
+    assert re.search(r"Calls · all topics [^.]*?You, on these pages", browser.shown)
     assert f'href="/my/for/{link.id}/lookups"' in browser.page.text
 
 
