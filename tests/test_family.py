@@ -260,9 +260,9 @@ def test_numbers_of_an_earlier_tenure_leave_room_for_eight(
     assert kind_of(lambda: ask(registry, make_number(100_000))) is Kind.CONFLICT
 
 
+# SQLite has one writer at a time, whomever it writes about.
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_asking_waits_for_nobody_who_acts_for_the_member(registry: Registry) -> None:
-    if registry.database.dialect == "sqlite":
-        pytest.skip("one writer at a time")
     with registry.database.write() as other:
         lock_number(other, MEMBER)
         link, _code = ask(registry)
