@@ -8,7 +8,6 @@
     if (root.matches && root.matches("[data-focus]")) found = root;
     if (found) found.focus();
     root.querySelectorAll("[data-print]").forEach(function (button) {
-      button.hidden = false;
       button.addEventListener("click", function () { window.print(); });
     });
   }
