@@ -24,6 +24,7 @@ class Scope(StrEnum):
 
     LOOKUP = "lookup"
     CONSENT = "consent"
+    NUMBERS = "numbers"
     WISHES = "wishes"
     TENURE = "tenure"
     DELIVERIES = "deliveries"
@@ -33,8 +34,8 @@ class Scope(StrEnum):
 
 
 SCOPES: Mapping[OrganisationKind, frozenset[Scope]] = {
-    OrganisationKind.SENDER: frozenset({Scope.LOOKUP, Scope.CONSENT}),
-    OrganisationKind.PROVIDER: frozenset({Scope.LOOKUP}),
+    OrganisationKind.SENDER: frozenset({Scope.LOOKUP, Scope.CONSENT, Scope.NUMBERS}),
+    OrganisationKind.PROVIDER: frozenset({Scope.LOOKUP, Scope.NUMBERS}),
     OrganisationKind.CARRIER: frozenset(
         {Scope.LOOKUP, Scope.WISHES, Scope.TENURE, Scope.DELIVERIES}
     ),

@@ -89,10 +89,12 @@ class Notice(StrEnum):
     FAMILY_ENDED = "family_ended"
     COMPLAINT_MOVED = "complaint_moved"
     REPLY = "reply"
+    CONSENTS_ASSERTED = "consents_asserted"
 
 
 class OutboxState(StrEnum):
-    """What became of an outgoing SMS. Of an uncertain one nobody knows whether it went out."""
+    """What became of an outgoing SMS. Of an uncertain one nobody knows whether it went out; a
+    digest said what a merged one had to say."""
 
     WAITING = "waiting"
     SENDING = "sending"
@@ -100,6 +102,7 @@ class OutboxState(StrEnum):
     FAILED = "failed"
     UNCERTAIN = "uncertain"
     EXPIRED = "expired"
+    MERGED = "merged"
 
 
 class CodePurpose(StrEnum):
@@ -136,6 +139,7 @@ class ViolationKind(StrEnum):
     """What the registry established against an organisation."""
 
     UNPROVEN_CONSENT = "unproven_consent"
+    UPHELD_COMPLAINT = "upheld_complaint"
 
 
 class ComplaintOutcome(StrEnum):
@@ -143,6 +147,58 @@ class ComplaintOutcome(StrEnum):
 
     UPHELD = "upheld"
     UNFOUNDED = "unfounded"
+
+
+class ApplicationState(StrEnum):
+    """How far an application, of an organisation or for a number, has got."""
+
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class AppealOutcome(StrEnum):
+    """What an operator decided of an appeal against a suspension (R20)."""
+
+    GRANTED = "granted"
+    DISMISSED = "dismissed"
+
+
+class ImportKind(StrEnum):
+    """What the lines of an imported file are."""
+
+    CONSENTS = "consents"
+    REQUESTS = "requests"
+    REFUSALS = "refusals"
+    REASSIGNMENTS = "reassignments"
+    NUMBERS = "numbers"
+
+
+class ImportFormat(StrEnum):
+    """How an imported file is written; either may be compressed with gzip."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+class ImportState(StrEnum):
+    """How far an import has got. A failed or cancelled one keeps what it had applied."""
+
+    RECEIVING = "receiving"
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class MemberRole(StrEnum):
+    """What somebody may do in the console: look, act, or also look after team and keys."""
+
+    VIEWER = "viewer"
+    AGENT = "agent"
+    ADMIN = "admin"
 
 
 class InboundAction(StrEnum):
@@ -234,12 +290,25 @@ def _one_of(column: str, words: type[StrEnum], *more: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({values})", name=f"{column}_known")
 
 
+def _once_a_line(table: str) -> Index:
+    """Return the index by which one line of an import leads to one row."""
+    imported = text("line_key IS NOT NULL")
+    return Index(
+        f"uq_{table}_line_key",
+        "line_key",
+        unique=True,
+        sqlite_where=imported,
+        postgresql_where=imported,
+    )
+
+
 _VOCABULARIES: dict[Any, Enum] = {
     words: _words(words)
     for words in (
-        Basis, ChallengeOutcome, Channel, CodePurpose, ComplaintOutcome, End, FamilyEnd,
-        InboundAction, MessageClass, Method, Notice, OrganisationKind, OutboxState, Period,
-        Purpose, Reason, RequestOutcome, ResourceKind, Topic, Via, ViolationKind,
+        AppealOutcome, ApplicationState, Basis, ChallengeOutcome, Channel, CodePurpose,
+        ComplaintOutcome, End, FamilyEnd, ImportFormat, ImportKind, ImportState, InboundAction,
+        MemberRole, MessageClass, Method, Notice, OrganisationKind, OutboxState, Period, Purpose,
+        Reason, RequestOutcome, ResourceKind, Topic, Via, ViolationKind,
     )
 }  # fmt: skip
 
@@ -290,15 +359,93 @@ class Organisation(Base):
     kind: Mapped[OrganisationKind]
     name: Mapped[str] = mapped_column(String(200))
     uscc: Mapped[str] = mapped_column(String(18), unique=True)
+    licence_number: Mapped[str | None] = mapped_column(String(100))
     contact_phone: Mapped[str] = mapped_column(String(20))
+    complaint_phone: Mapped[str | None] = mapped_column(String(20))
     recorded_at: Mapped[datetime]
     requests_per_second: Mapped[int | None]
     lookup_numbers_per_day: Mapped[int | None]
     assertion_numbers_per_day: Mapped[int | None]
 
 
+class OrganisationVersion(Base):
+    """What an organisation's details were from `recorded_at` on, until its next version."""
+
+    __tablename__ = "organisation_versions"
+    __table_args__ = (Index("ix_organisation_versions_organisation_id", "organisation_id", "id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    name: Mapped[str] = mapped_column(String(200))
+    licence_number: Mapped[str | None] = mapped_column(String(100))
+    contact_phone: Mapped[str] = mapped_column(String(20))
+    complaint_phone: Mapped[str | None] = mapped_column(String(20))
+    application_id: Mapped[UUID | None] = mapped_column(ForeignKey("applications.id"))
+    recorded_at: Mapped[datetime]
+
+
+class Application(Base):
+    """What a legal entity asks to be registered as, or, with an organisation, to be changed to.
+
+    An operator decides; an approved one of a new entity leads to its organisation.
+    """
+
+    __tablename__ = "applications"
+    __table_args__ = (
+        _one_of("kind", OrganisationKind),
+        _one_of("state", ApplicationState),
+        CheckConstraint("(state = 'submitted') = (decided_at IS NULL)", name="decision_has_time"),
+        Index(
+            "uq_applications_submitted", "uscc", unique=True,
+            sqlite_where=text("state = 'submitted'"), postgresql_where=text("state = 'submitted'"),
+        ),
+        Index("ix_applications_organisation_id", "organisation_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    kind: Mapped[OrganisationKind]
+    name: Mapped[str] = mapped_column(String(200))
+    uscc: Mapped[str] = mapped_column(String(18))
+    licence_number: Mapped[str] = mapped_column(String(100))
+    contact_name: Mapped[str] = mapped_column(Sealed)
+    contact_phone: Mapped[str] = mapped_column(String(20))
+    complaint_phone: Mapped[str] = mapped_column(String(20))
+    organisation_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    state: Mapped[ApplicationState]
+    recorded_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    reason: Mapped[str | None] = mapped_column(Sealed)
+
+
+class Document(Base):
+    """A file that goes with an application or a claim; its content is kept by its digest."""
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        CheckConstraint(
+            "(application_id IS NULL) <> (claim_id IS NULL)", name="belongs_to_one"
+        ),
+        Index("ix_documents_application_id", "application_id"),
+        Index("ix_documents_claim_id", "claim_id"),
+        Index("ix_documents_sha256", "sha256"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    application_id: Mapped[UUID | None] = mapped_column(ForeignKey("applications.id"))
+    claim_id: Mapped[UUID | None] = mapped_column(ForeignKey("number_claims.id"))
+    name: Mapped[str] = mapped_column(Sealed)
+    media_type: Mapped[str] = mapped_column(String(100))
+    size: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    recorded_at: Mapped[datetime]
+
+
 class Suspension(Base):
-    """The time during which an organisation may not send (R20)."""
+    """The time during which an organisation may not send (R20).
+
+    It is announced when it is recorded and takes effect when it starts, which may be later.
+    """
 
     __tablename__ = "suspensions"
     __table_args__ = (
@@ -315,10 +462,42 @@ class Suspension(Base):
     recorded_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     end_recorded_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(Sealed)
+
+
+class Appeal(Base):
+    """What a suspended organisation says against its suspension, and what was decided (R20)."""
+
+    __tablename__ = "appeals"
+    __table_args__ = (
+        _one_of("outcome", AppealOutcome),
+        CheckConstraint("(outcome IS NULL) = (decided_at IS NULL)", name="decision_has_outcome"),
+        Index(
+            "uq_appeals_open", "suspension_id", unique=True,
+            sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL"),
+        ),
+        Index("ix_appeals_suspension_id", "suspension_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    suspension_id: Mapped[UUID] = mapped_column(ForeignKey("suspensions.id"))
+    text: Mapped[str] = mapped_column(Sealed)
+    recorded_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    outcome: Mapped[AppealOutcome | None]
+    reason: Mapped[str | None] = mapped_column(Sealed)
+
+    suspension: Mapped[Suspension] = relationship(lazy="raise")
 
 
 class SenderNumber(Base):
-    """A number resource that an organisation holds, for some channels and usages (R12, R13)."""
+    """A number resource that an organisation holds, for some channels and usages (R12, R13).
+
+    What lies beneath another holding (`parent`) is an extension of it, one deeper. Two holdings
+    of one depth never share a number at any time: the migrations say so to the database, by an
+    exclusion constraint on PostgreSQL and by triggers on SQLite.
+    """
 
     __tablename__ = "sender_numbers"
     __table_args__ = (
@@ -326,6 +505,7 @@ class SenderNumber(Base):
         CheckConstraint("sms OR voice", name="has_channel"),
         CheckConstraint("commercial OR service OR public", name="has_usage"),
         CheckConstraint("held_until IS NULL OR held_until > held_from", name="dates_in_order"),
+        CheckConstraint("(depth = 0) = (parent_id IS NULL)", name="extension_has_parent"),
         Index(
             "uq_sender_numbers_held", "number", unique=True,
             sqlite_where=text("released_at IS NULL"), postgresql_where=text("released_at IS NULL"),
@@ -346,8 +526,76 @@ class SenderNumber(Base):
     recorded_at: Mapped[datetime]
     released_at: Mapped[datetime | None]
     release_recorded_at: Mapped[datetime | None]
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("sender_numbers.id"), index=True)
+    depth: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
 
     holder: Mapped[Organisation] = relationship(lazy="raise")
+    parent: Mapped["SenderNumber | None"] = relationship(
+        lazy="raise", remote_side="SenderNumber.id"
+    )
+
+
+class NumberClaim(Base):
+    """What an organisation says that it holds; an operator decides, and then it holds it."""
+
+    __tablename__ = "number_claims"
+    __table_args__ = (
+        _one_of("kind", ResourceKind),
+        _one_of("state", ApplicationState),
+        CheckConstraint("sms OR voice", name="has_channel"),
+        CheckConstraint("commercial OR service OR public", name="has_usage"),
+        CheckConstraint("(state = 'submitted') = (decided_at IS NULL)", name="decision_has_time"),
+        Index(
+            "uq_number_claims_submitted", "organisation_id", "number", unique=True,
+            sqlite_where=text("state = 'submitted'"), postgresql_where=text("state = 'submitted'"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    number: Mapped[str] = mapped_column(String(20))
+    kind: Mapped[ResourceKind]
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), index=True)
+    sms: Mapped[bool]
+    voice: Mapped[bool]
+    commercial: Mapped[bool]
+    service: Mapped[bool]
+    public: Mapped[bool]
+    held_from: Mapped[datetime | None]
+    held_until: Mapped[datetime | None]
+    note: Mapped[str | None] = mapped_column(Sealed)
+    state: Mapped[ApplicationState]
+    recorded_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    reason: Mapped[str | None] = mapped_column(Sealed)
+    holding_id: Mapped[UUID | None] = mapped_column(ForeignKey("sender_numbers.id"))
+
+    claimant: Mapped[Organisation] = relationship(lazy="raise", foreign_keys=[organisation_id])
+
+
+class Authorisation(Base):
+    """A sender lets a provider send for it and ask for it, until either ends that."""
+
+    __tablename__ = "authorisations"
+    __table_args__ = (
+        CheckConstraint("sender_id <> provider_id", name="two_organisations"),
+        CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="end_has_author"),
+        Index(
+            "uq_authorisations_standing", "sender_id", "provider_id", unique=True,
+            sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index("ix_authorisations_provider_id", "provider_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    sender_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    provider_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    recorded_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+
+    sender: Mapped[Organisation] = relationship(lazy="raise", foreign_keys=[sender_id])
+    provider: Mapped[Organisation] = relationship(lazy="raise", foreign_keys=[provider_id])
 
 
 class ApiKey(Base):
@@ -365,8 +613,128 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None]
 
 
+class Member(Base):
+    """Somebody who works for an organisation in the console, or who applied for one.
+
+    An invited one has no password yet, and joins with the invitation's secret, of which only
+    the digest is kept.
+    """
+
+    __tablename__ = "members"
+    __table_args__ = (
+        _one_of("role", MemberRole),
+        CheckConstraint(
+            "organisation_id IS NOT NULL OR application_id IS NOT NULL", name="belongs_somewhere"
+        ),
+        Index("ix_members_organisation_id", "organisation_id"),
+        Index("ix_members_application_id", "application_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organisation_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    application_id: Mapped[UUID | None] = mapped_column(ForeignKey("applications.id"))
+    email_digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    email: Mapped[str] = mapped_column(Sealed)
+    name: Mapped[str] = mapped_column(Sealed)
+    role: Mapped[MemberRole]
+    password_hash: Mapped[str | None] = mapped_column(Sealed)
+    totp_secret: Mapped[str | None] = mapped_column(Sealed)
+    totp_confirmed_at: Mapped[datetime | None]
+    totp_step: Mapped[int | None]
+    invitation_sha256: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    invitation_expires_at: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(SmallInteger, default=0)
+    locked_until: Mapped[datetime | None]
+    recorded_at: Mapped[datetime]
+    joined_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+    organisation: Mapped[Organisation | None] = relationship(lazy="raise")
+
+
+class MemberSession(Base):
+    """A member at a browser; before `verified_at` only the password was right."""
+
+    __tablename__ = "member_sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    member_id: Mapped[UUID] = mapped_column(ForeignKey("members.id"), index=True)
+    secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    recorded_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+
+
+class EvidenceFile(Base):
+    """A file that a sender keeps here as evidence; its content is kept by its digest.
+
+    Evidence that names the digest is about this file.
+    """
+
+    __tablename__ = "evidence_files"
+    __table_args__ = (
+        Index("uq_evidence_files_sha256", "organisation_id", "sha256", unique=True),
+        Index("ix_evidence_files_sha256", "sha256"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(Sealed)
+    media_type: Mapped[str] = mapped_column(String(100))
+    size: Mapped[int]
+    recorded_at: Mapped[datetime]
+
+
+class Import(Base):
+    """A file of many lines, and how far it has been applied.
+
+    Lines are applied in groups, each in a transaction that also moves `lines`, `offset` and
+    `result_size`: what was read, applied and reported always agree, whenever it is interrupted.
+    """
+
+    __tablename__ = "imports"
+    __table_args__ = (
+        _one_of("kind", ImportKind),
+        _one_of("format", ImportFormat),
+        _one_of("state", ImportState),
+        Index("ix_imports_organisation_id", "organisation_id", "id"),
+        Index(
+            "ix_imports_to_do", "id",
+            sqlite_where=text("state IN ('waiting', 'running')"),
+            postgresql_where=text("state IN ('waiting', 'running')"),
+        ),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    kind: Mapped[ImportKind]
+    format: Mapped[ImportFormat]
+    name: Mapped[str | None] = mapped_column(Sealed)
+    options: Mapped[str] = mapped_column(Sealed)
+    state: Mapped[ImportState]
+    problem: Mapped[str | None] = mapped_column(String(300))
+    size: Mapped[int] = mapped_column(default=0)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    lines: Mapped[int] = mapped_column(default=0)
+    offset: Mapped[int] = mapped_column(default=0)
+    counts: Mapped[str] = mapped_column(String(1000), default="{}")
+    result_size: Mapped[int] = mapped_column(default=0)
+    recorded_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    resume_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    purged_at: Mapped[datetime | None]
+
+
 class Evidence(Base):
-    """How a consent was given, and the text that was shown (R8)."""
+    """How a consent was given, and the text that was shown (R8).
+
+    When it is kept no longer its texts are emptied, and `purged_at` says when (R7, R11).
+    """
 
     __tablename__ = "evidence"
     __table_args__ = (_one_of("method", Method),)
@@ -379,10 +747,15 @@ class Evidence(Base):
     sha256: Mapped[str | None] = mapped_column(String(64))
     uri: Mapped[str | None] = mapped_column(Sealed)
     recorded_at: Mapped[datetime]
+    purged_at: Mapped[datetime | None]
 
 
 class Grant(Base):
-    """One act of consenting: its topics share evidence, end date and cap (R4)."""
+    """One act of consenting: its topics share evidence, end date and cap (R4).
+
+    `line_key`, here and elsewhere, is the digest of the imported line that led to the row: the
+    same line never does so twice.
+    """
 
     __tablename__ = "grants"
     __table_args__ = (
@@ -390,7 +763,8 @@ class Grant(Base):
         _one_of("cap_period", Period),
         CheckConstraint("cap_count > 0", name="cap_positive"),
         CheckConstraint("cap_used BETWEEN 0 AND cap_count", name="cap_kept"),
-    )
+        _once_a_line("grants"),
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     evidence_id: Mapped[UUID] = mapped_column(ForeignKey("evidence.id"))
@@ -400,6 +774,7 @@ class Grant(Base):
     cap_period: Mapped[Period]
     cap_used: Mapped[int] = mapped_column(Integer, default=0)
     cap_used_in: Mapped[date | None]
+    line_key: Mapped[bytes | None] = mapped_column(LargeBinary(16))
 
     evidence: Mapped[Evidence] = relationship(lazy="raise")
 
@@ -480,6 +855,7 @@ class Refusal(Base):
             postgresql_where=text("ended_at IS NULL AND reassignment_id IS NULL"),
         ),
         Index("ix_refusals_number", "number", "event_id"),
+        _once_a_line("refusals"),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
@@ -495,6 +871,7 @@ class Refusal(Base):
     end_recorded_at: Mapped[datetime | None]
     end_reason: Mapped[End | None]
     reassignment_id: Mapped[UUID | None] = mapped_column(ForeignKey("reassignments.id"))
+    line_key: Mapped[bytes | None] = mapped_column(LargeBinary(16))
 
     sender: Mapped[Organisation | None] = relationship(lazy="raise", foreign_keys=[sender_id])
 
@@ -503,6 +880,7 @@ class Reassignment(Base):
     """The end of a tenure: the number went to another subscriber (R31)."""
 
     __tablename__ = "reassignments"
+    __table_args__ = (_once_a_line("reassignments"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     number: Mapped[SubscriberNumber] = mapped_column(index=True)
@@ -511,6 +889,7 @@ class Reassignment(Base):
     event_id: Mapped[int]
     recorded_at: Mapped[datetime]
     cancelled_at: Mapped[datetime | None]
+    line_key: Mapped[bytes | None] = mapped_column(LargeBinary(16))
 
 
 class Event(Base):
@@ -612,7 +991,8 @@ class OutboxItem(Base):
 
     Its text is made when it is sent, from the subject and from `details`, which are wiped once
     they are of no more use. `reply_code` names the question that an answer by SMS is to, and
-    `tried_at` is when it was first handed over, from when on it may have been read.
+    `tried_at` is when it was first handed over, from when on it may have been read. One that a
+    digest says as well is `merged_into` that one.
     """
 
     __tablename__ = "outbox"
@@ -638,6 +1018,11 @@ class OutboxItem(Base):
             postgresql_where=text("state = 'waiting' AND notice IN ('code', 'reply')"),
         ),
         Index("ix_outbox_recorded_at", "recorded_at"),
+        Index(
+            "ix_outbox_merged_into", "merged_into",
+            sqlite_where=text("merged_into IS NOT NULL"),
+            postgresql_where=text("merged_into IS NOT NULL"),
+        ),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
@@ -659,6 +1044,7 @@ class OutboxItem(Base):
     sent_at: Mapped[datetime | None]
     text: Mapped[str | None] = mapped_column(Sealed)
     reference: Mapped[str | None] = mapped_column(String(100))
+    merged_into: Mapped[UUID | None]
 
 
 class InboundMessage(Base):
@@ -802,6 +1188,9 @@ class ConsentRequest(Base):
         CheckConstraint("cap_count > 0", name="cap_positive"),
         CheckConstraint("(outcome IS NULL) = (answered_at IS NULL)", name="answer_has_outcome"),
         Index("ix_consent_requests_number", "number", "sender_id", "event_id"),
+        Index("ix_consent_requests_sender_id", "sender_id", "event_id"),
+        Index("uq_consent_requests_event_id", "event_id", unique=True),
+        _once_a_line("consent_requests"),
         Index(
             "ix_consent_requests_open", "answer_by",
             sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL"),
@@ -825,6 +1214,7 @@ class ConsentRequest(Base):
     answered_at: Mapped[datetime | None]
     outcome: Mapped[RequestOutcome | None]
     grant_id: Mapped[UUID | None] = mapped_column(ForeignKey("grants.id"))
+    line_key: Mapped[bytes | None] = mapped_column(LargeBinary(16))
 
     sender: Mapped[Organisation] = relationship(lazy="raise")
 
@@ -863,7 +1253,7 @@ class Challenge(Base):
 
 
 class Violation(Base):
-    """What the registry established against an organisation."""
+    """What the registry established against an organisation, and whose number it sent from."""
 
     __tablename__ = "violations"
     __table_args__ = (
@@ -875,6 +1265,7 @@ class Violation(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     kind: Mapped[ViolationKind]
     organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    provider_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
     number: Mapped[SubscriberNumber] = mapped_column(index=True)
     subject_id: Mapped[UUID]
     event_id: Mapped[int]
@@ -903,6 +1294,7 @@ class Complaint(Base):
     channel: Mapped[Channel]
     sending_number: Mapped[str] = mapped_column(Sealed)
     sender_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+    provider_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
     topic: Mapped[Topic]
     contacted_at: Mapped[datetime]
     text: Mapped[str] = mapped_column(Sealed)
@@ -915,4 +1307,4 @@ class Complaint(Base):
     closed_at: Mapped[datetime | None]
     outcome: Mapped[ComplaintOutcome | None]
 
-    sender: Mapped[Organisation | None] = relationship(lazy="raise")
+    sender: Mapped[Organisation | None] = relationship(lazy="raise", foreign_keys=[sender_id])

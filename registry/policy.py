@@ -136,11 +136,34 @@ class Challenges:
 
 @dataclass(frozen=True)
 class Retention:
-    """How long records are kept: months, and days for idempotency keys."""
+    """How long records are kept: months, and days for idempotency keys and imported files."""
 
     evidence_after_end: int
     traffic: int
     idempotency_days: int
+    import_days: int
+
+
+@dataclass(frozen=True)
+class Notices:
+    """From how many assertions on, that wait to be told to one number, one SMS tells of all."""
+
+    digest_from: int = field(metadata={"least": 2})
+
+
+@dataclass(frozen=True)
+class Suspensions:
+    """Days from its announcement until a suspension takes effect, unless it names a date (R20)."""
+
+    notice_days: int = field(metadata={"least": 0})
+
+
+@dataclass(frozen=True)
+class Files:
+    """The largest files that are taken, in mebibytes: evidence and documents, and imports."""
+
+    evidence_mebibytes: int
+    import_mebibytes: int
 
 
 @dataclass(frozen=True)
@@ -195,6 +218,9 @@ class Policy:
     complaints: Complaints
     limits: Limits
     codes: Codes
+    notices: Notices
+    suspensions: Suspensions
+    files: Files
 
     def __post_init__(self) -> None:
         if self.default_region not in phonenumbers.SUPPORTED_REGIONS:

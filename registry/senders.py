@@ -172,6 +172,7 @@ def hold(
     _release_lapsed(session, number, actor_id, now)
     if _in_the_way(session, organisation_id, number):
         raise RegistryError(Kind.CONFLICT, "this number is held, or part of one that is held")
+    parent = _above(session, number)
     row = SenderNumber(
         id=uuid7(),
         number=number.text,
@@ -182,9 +183,10 @@ def hold(
         held_from=held_from,
         held_until=holding.held_until,
         recorded_at=now,
+        parent=parent,
+        depth=parent.depth + 1 if parent else 0,
     )
-    session.add(row)
-    _flush(session, "this number is held")
+    _insert(session, row, _beneath(session, number))
     data = {
         "holding": row.id,
         "number": number.text,
@@ -196,6 +198,45 @@ def hold(
     }
     events.record(session, "sending_number_held", now, actor_id, data)
     return row
+
+
+def _insert(session: Session, row: SenderNumber, beneath: Sequence[SenderNumber]) -> None:
+    """Add a holding above its extensions, which go one deeper.
+
+    Where there are some it comes in for no time at all until they have made room: no two of one
+    depth may share a number.
+    """
+    if beneath:
+        row.released_at = row.held_from
+    session.add(row)
+    _flush(session, "this number is held")
+    for extension in beneath:
+        if extension.depth == row.depth:
+            extension.parent = row
+        extension.depth += 1
+        _flush(session, "this number is held")
+    row.released_at = None
+    _flush(session, "this number is held")
+
+
+def _above(session: Session, number: SendingNumber) -> SenderNumber | None:
+    """Return the longest holding that a number lies beneath."""
+    query = select(SenderNumber).where(
+        SenderNumber.number.in_(number.holdings[1:]), SenderNumber.released_at.is_(None)
+    )
+    return max(session.scalars(query), key=lambda row: len(row.number), default=None)
+
+
+def _beneath(session: Session, number: SendingNumber) -> Sequence[SenderNumber]:
+    """Return the holdings that lie beneath a number, the deepest first."""
+    if not number.extendable:
+        return []
+    query = select(SenderNumber).where(
+        SenderNumber.number.startswith(number.text, autoescape=True),
+        SenderNumber.number != number.text,
+        SenderNumber.released_at.is_(None),
+    )
+    return session.scalars(query.order_by(SenderNumber.depth.desc())).all()
 
 
 def _release_lapsed(
