@@ -1,4 +1,4 @@
-"""Organisations, their suspensions, and the number resources they hold."""
+"""Number resources: who holds which sending number, for what, and when."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,30 +6,19 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
-from stdnum.cn import uscc as uscc_numbers
-from stdnum.exceptions import ValidationError as UsccError
 from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.consent import Channel, MessageClass
 from registry.database import lock_holdings
 from registry.errors import Kind, RegistryError
-from registry.models import Organisation, OrganisationKind, SenderNumber, Suspension
+from registry.models import OrganisationKind, SenderNumber
 from registry.numbers import SendingNumber
+from registry.senders.organisations import find
+from registry.senders.problems import flush, invalid
 
-PAGE = 100
 HOLDERS = {OrganisationKind.SENDER, OrganisationKind.PROVIDER}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an operator allows one organisation instead of the policy's values; None keeps them."""
-
-    requests_per_second: int | None = None
-    lookup_numbers_per_day: int | None = None
-    assertion_numbers_per_day: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,112 +29,6 @@ class Holding:
     usages: tuple[MessageClass, ...]
     held_from: datetime | None = None
     held_until: datetime | None = None
-
-
-def check_uscc(text: str) -> str:
-    """Return a unified social credit code in its canonical form; raises when it is none."""
-    try:
-        return str(uscc_numbers.validate(text))
-    except UsccError:
-        raise _invalid("uscc", "is no valid unified social credit code") from None
-
-
-def register(
-    session: Session,
-    kind: OrganisationKind,
-    name: str,
-    uscc: str,
-    contact_phone: str,
-    *,
-    actor_id: UUID | None,
-    now: datetime,
-) -> Organisation:
-    """Make a legal entity known. Each has one code, so none comes back under another name (R6)."""
-    organisation = Organisation(
-        id=uuid7(),
-        kind=kind,
-        name=name,
-        uscc=check_uscc(uscc),
-        contact_phone=contact_phone,
-        recorded_at=now,
-    )
-    session.add(organisation)
-    _flush(session, "an organisation with this code is registered")
-    data = {"organisation": organisation.id, "kind": kind, "name": name, "uscc": organisation.uscc}
-    events.record(session, "organisation_registered", now, actor_id, data)
-    return organisation
-
-
-def find(session: Session, organisation_id: UUID) -> Organisation:
-    """Return an organisation or raise `NOT_FOUND`."""
-    organisation = session.get(Organisation, organisation_id)
-    if organisation is None:
-        raise RegistryError(Kind.NOT_FOUND, "there is no such organisation")
-    return organisation
-
-
-def page(session: Session, after: UUID | None) -> Sequence[Organisation]:
-    """Return up to `PAGE` organisations in the order of their registration."""
-    query = select(Organisation).order_by(Organisation.id).limit(PAGE)
-    if after is not None:
-        query = query.where(Organisation.id > after)
-    return session.scalars(query).all()
-
-
-def limit(
-    session: Session, organisation_id: UUID, limits: Limits, *, actor_id: UUID | None, now: datetime
-) -> Organisation:
-    """Set what an organisation may ask for a second and a day."""
-    organisation = find(session, organisation_id)
-    for name, value in vars(limits).items():
-        setattr(organisation, name, value)
-    data = {"organisation": organisation.id, **vars(limits)}
-    events.record(session, "organisation_limited", now, actor_id, data)
-    session.flush()
-    return organisation
-
-
-def suspension(session: Session, organisation_id: UUID) -> Suspension | None:
-    """Return the suspension that stands, if one does."""
-    return session.scalar(
-        select(Suspension).where(
-            Suspension.organisation_id == organisation_id, Suspension.ended_at.is_(None)
-        )
-    )
-
-
-def suspend(
-    session: Session, organisation_id: UUID, reason: str, *, actor_id: UUID | None, now: datetime
-) -> Organisation:
-    """Stop an organisation's contacts, of every class, and its writes (R20)."""
-    organisation = find(session, organisation_id)
-    row = Suspension(
-        id=uuid7(),
-        organisation_id=organisation.id,
-        reason=reason,
-        starts_at=now,
-        recorded_at=now,
-    )
-    session.add(row)
-    _flush(session, "this organisation is suspended already")
-    data = {"organisation": organisation.id, "suspension": row.id}
-    events.record(session, "organisation_suspended", now, actor_id, data)
-    return organisation
-
-
-def reinstate(
-    session: Session, organisation_id: UUID, *, actor_id: UUID | None, now: datetime
-) -> Organisation:
-    """End the suspension that stands."""
-    organisation = find(session, organisation_id)
-    row = suspension(session, organisation_id)
-    if row is None:
-        raise RegistryError(Kind.CONFLICT, "this organisation is not suspended")
-    row.ended_at = row.end_recorded_at = now
-    data = {"organisation": organisation.id, "suspension": row.id}
-    events.record(session, "organisation_reinstated", now, actor_id, data)
-    session.flush()
-    return organisation
 
 
 def hold(
@@ -167,7 +50,7 @@ def hold(
         raise RegistryError(Kind.CONFLICT, "only senders and providers hold sending numbers")
     held_from = holding.held_from or now
     if holding.held_until is not None and holding.held_until <= held_from:
-        raise _invalid("held_until", "lies before held_from")
+        raise invalid("held_until", "lies before held_from")
     lock_holdings(session)
     _release_lapsed(session, number, actor_id, now)
     if _in_the_way(session, organisation_id, number):
@@ -209,14 +92,14 @@ def _insert(session: Session, row: SenderNumber, beneath: Sequence[SenderNumber]
     if beneath:
         row.released_at = row.held_from
     session.add(row)
-    _flush(session, "this number is held")
+    flush(session, "this number is held")
     for extension in beneath:
         if extension.depth == row.depth:
             extension.parent = row
         extension.depth += 1
-        _flush(session, "this number is held")
+        flush(session, "this number is held")
     row.released_at = None
-    _flush(session, "this number is held")
+    flush(session, "this number is held")
 
 
 def _above(session: Session, number: SendingNumber) -> SenderNumber | None:
@@ -325,15 +208,3 @@ def holdings(session: Session, organisation_id: UUID) -> Sequence[SenderNumber]:
         .where(SenderNumber.organisation_id == organisation_id, SenderNumber.released_at.is_(None))
         .order_by(SenderNumber.number)
     ).all()
-
-
-def _flush(session: Session, conflict: str) -> None:
-    """Flush, and say a broken uniqueness in the words of the asker."""
-    try:
-        session.flush()
-    except IntegrityError:
-        raise RegistryError(Kind.CONFLICT, conflict) from None
-
-
-def _invalid(field: str, problem: str) -> RegistryError:
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})
