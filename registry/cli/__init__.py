@@ -1,0 +1,15 @@
+"""The command `consent-registry`; importing the modules adds their commands to it."""
+
+from registry.cli import keys, lookup, numbers, organisations, outbox, policies, running
+from registry.cli.command import main
+
+__all__ = [
+    "keys",
+    "lookup",
+    "main",
+    "numbers",
+    "organisations",
+    "outbox",
+    "policies",
+    "running",
+]

@@ -1,0 +1,5 @@
+"""Lets `python -m registry.cli` run the command."""
+
+from registry.cli import main
+
+main()
