@@ -611,6 +611,7 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    label: Mapped[str | None] = mapped_column(Sealed)
 
 
 class Member(Base):
@@ -643,8 +644,6 @@ class Member(Base):
     totp_step: Mapped[int | None]
     invitation_sha256: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     invitation_expires_at: Mapped[datetime | None]
-    failures: Mapped[int] = mapped_column(SmallInteger, default=0)
-    locked_until: Mapped[datetime | None]
     recorded_at: Mapped[datetime]
     joined_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -665,6 +664,22 @@ class MemberSession(Base):
     seen_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
+
+
+class Attempt(Base):
+    """How often somebody tried in vain to get into the console, and when it may go on.
+
+    `subject` is a keyed digest: of an e-mail, known here or not, of a member's second factor, or
+    of a network address.
+    """
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_tried_at", "tried_at"),)
+
+    subject: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    tried_at: Mapped[datetime]
+    locked_until: Mapped[datetime | None]
 
 
 class EvidenceFile(Base):
@@ -809,6 +824,12 @@ class Consent(Base):
             postgresql_where=text("effective_from IS NULL AND ended_at IS NULL"),
         ),
         Index("ix_consents_number", "number", "sender_id", "event_id"),
+        Index("ix_consents_sender_id", "sender_id", "recorded_at"),
+        Index(
+            "ix_consents_ended", "sender_id", "end_recorded_at",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
@@ -946,6 +967,18 @@ class Lookup(Base):
     contact: Mapped[bool]
     reason: Mapped[Reason]
     position: Mapped[int]
+
+
+class LookupCount(Base):
+    """How many numbers an organisation asked about on a day, by what it was told."""
+
+    __tablename__ = "lookup_counts"
+    __table_args__ = (_one_of("reason", Reason), Index("ix_lookup_counts_day", "day"))
+
+    asker_id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    reason: Mapped[Reason] = mapped_column(primary_key=True)
+    numbers: Mapped[int]
 
 
 class AskedNumber(Base):

@@ -64,6 +64,7 @@ def upgrade() -> None:
     _create_tables()
     for name, kind in (("licence_number", sa.String(100)), ("complaint_phone", sa.String(20))):
         op.add_column("organisations", sa.Column(name, kind, nullable=True))
+    op.add_column("api_keys", sa.Column("label", sa.LargeBinary(), nullable=True))
     op.add_column("suspensions", sa.Column("end_reason", sa.LargeBinary(), nullable=True))
     with op.batch_alter_table("complaints") as batch:
         batch.add_column(sa.Column("provider_id", sa.Uuid(), nullable=True))
@@ -332,8 +333,6 @@ def _create_tables() -> None:
         sa.Column("totp_step", sa.BigInteger(), nullable=True),
         sa.Column("invitation_sha256", sa.LargeBinary(length=32), nullable=True),
         sa.Column("invitation_expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("failures", sa.SmallInteger(), nullable=False),
-        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("joined_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
@@ -468,6 +467,31 @@ def _create_tables() -> None:
         "ix_member_sessions_expires_at", "member_sessions", ["expires_at"], unique=False
     )
     op.create_index("ix_member_sessions_member_id", "member_sessions", ["member_id"], unique=False)
+    op.create_table(
+        "attempts",
+        sa.Column("subject", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("subject", name="pk_attempts"),
+    )
+    op.create_index("ix_attempts_tried_at", "attempts", ["tried_at"], unique=False)
+    op.create_table(
+        "lookup_counts",
+        sa.Column("asker_id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("reason", sa.String(24), nullable=False),
+        sa.Column("numbers", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "reason IN ('sender_unknown', 'sender_suspended', 'number_not_held', 'usage_mismatch',"
+            " 'consent_not_required', 'no_consent', 'number_reassigned', 'consent_withdrawn',"
+            " 'consent_expired', 'refused', 'quiet_hours', 'frequency_exceeded', 'consented',"
+            " 'invalid_number')",
+            name="reason_known",
+        ),
+        sa.PrimaryKeyConstraint("asker_id", "day", "reason", name="pk_lookup_counts"),
+    )
+    op.create_index("ix_lookup_counts_day", "lookup_counts", ["day"], unique=False)
 
 
 def downgrade() -> None:
@@ -483,8 +507,9 @@ def downgrade() -> None:
         for name in TRIGGERS:
             op.execute(f"DROP TRIGGER {name}")
     for table in (
-        "member_sessions", "documents", "number_claims", "organisation_versions", "members",
-        "appeals", "imports", "evidence_files", "authorisations", "applications",
+        "lookup_counts", "attempts", "member_sessions", "documents", "number_claims",
+        "organisation_versions", "members", "appeals", "imports", "evidence_files",
+        "authorisations", "applications",
     ):  # fmt: skip
         op.drop_table(table)
     op.drop_index("ix_sender_numbers_parent_id", table_name="sender_numbers")
@@ -502,5 +527,6 @@ def downgrade() -> None:
         batch.drop_constraint("fk_complaints_provider_id", type_="foreignkey")
         batch.drop_column("provider_id")
     op.drop_column("suspensions", "end_reason")
+    op.drop_column("api_keys", "label")
     for name in ("complaint_phone", "licence_number"):
         op.drop_column("organisations", name)

@@ -45,6 +45,10 @@ def _create_indexes() -> None:
     _create_index("ix_outbox_merged_into", "outbox", ["merged_into"], "merged_into IS NOT NULL")
     _create_index("uq_consent_requests_event_id", "consent_requests", ["event_id"], unique=True)
     _create_index("ix_consent_requests_sender_id", "consent_requests", ["sender_id", "event_id"])
+    _create_index("ix_consents_sender_id", "consents", ["sender_id", "recorded_at"])
+    _create_index(
+        "ix_consents_ended", "consents", ["sender_id", "end_recorded_at"], "ended_at IS NOT NULL"
+    )
 
 
 def _create_index(
@@ -69,6 +73,8 @@ def downgrade() -> None:
     )
     if op.get_bind().execute(merged).scalar_one():
         raise RuntimeError("digests of SMS cannot be kept by the schema before")
+    op.drop_index("ix_consents_ended", table_name="consents")
+    op.drop_index("ix_consents_sender_id", table_name="consents")
     op.drop_index("ix_consent_requests_sender_id", table_name="consent_requests")
     op.drop_index("uq_consent_requests_event_id", table_name="consent_requests")
     op.drop_index("ix_outbox_merged_into", table_name="outbox")
