@@ -199,6 +199,7 @@ IDEMPOTENCY_LOCK = 2
 PARTITION_LOCK = (3, 0)
 HOLDINGS_LOCK = (4, 0)
 CODES_LOCK = (5, 0)
+FILES_LOCK = 6
 _NUMBER_LOCK = select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
 
 
@@ -229,6 +230,15 @@ def lock_codes(session: Session) -> None:
     """Let no other transaction count or send one-time codes until this one ends."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(*CODES_LOCK)))
+
+
+def lock_file(session: Session, sha256: str) -> None:
+    """Let nobody else add or remove what names a file, or the file, until this transaction ends.
+
+    Files whose digests begin alike share a lock.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(FILES_LOCK, int(sha256[:7], 16))))
 
 
 def upgrade(url: URL | str, revision: str = "head") -> None:

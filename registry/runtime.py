@@ -9,6 +9,7 @@ from registry import database, policy, receipts
 from registry.config import Settings, create_number_key, load_number_key
 from registry.database import Clock, Database, utc_now
 from registry.errors import Kind, RegistryError
+from registry.files import FileStore
 from registry.policy import Policy
 from registry.receipts import Signer
 
@@ -26,6 +27,11 @@ class Registry:
     signer: Signer | None
     demo: bool
     clock: Clock = field(default=utc_now)
+
+    @property
+    def files(self) -> FileStore:
+        """The files that people brought, in the data folder."""
+        return FileStore(self.settings.data_dir / "files", self.database.key)
 
     def sign_with(self) -> Signer:
         """Return the signer; raises `UNAVAILABLE` when the key could not be read."""
