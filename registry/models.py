@@ -708,6 +708,8 @@ class Import(Base):
 
     Lines are applied in groups, each in a transaction that also moves `lines`, `offset` and
     `result_size`: what was read, applied and reported always agree, whenever it is interrupted.
+    `offset` counts what is read once unpacked, `bytes_read` the file as it was sent, and
+    `milliseconds` the time that it took.
     """
 
     __tablename__ = "imports"
@@ -735,6 +737,8 @@ class Import(Base):
     sha256: Mapped[str | None] = mapped_column(String(64))
     lines: Mapped[int] = mapped_column(default=0)
     offset: Mapped[int] = mapped_column(default=0)
+    bytes_read: Mapped[int] = mapped_column(default=0)
+    milliseconds: Mapped[int] = mapped_column(default=0)
     counts: Mapped[str] = mapped_column(String(1000), default="{}")
     result_size: Mapped[int] = mapped_column(default=0)
     recorded_at: Mapped[datetime]

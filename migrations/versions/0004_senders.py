@@ -258,6 +258,8 @@ def _create_tables() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("lines", sa.BigInteger(), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("bytes_read", sa.BigInteger(), nullable=False),
+        sa.Column("milliseconds", sa.BigInteger(), nullable=False),
         sa.Column("counts", sa.String(length=1000), nullable=False),
         sa.Column("result_size", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
