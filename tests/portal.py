@@ -6,17 +6,42 @@ from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from registry import ledger
+from registry.consent import Topic
 from registry.models import Notice, OutboxItem
 from registry.numbers import SubscriberNumber
 from registry.runtime import Registry
-from tests.factories import make_number
+from tests.factories import World, make_number
 
 HOST = "https://registry.test"
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""For pages: their use cases are tested on both databases, and test_portal_storage.py opens all
+pages on PostgreSQL."""
+
+
+PAGES = [
+    "/my/", "/my/refusals", "/my/consents", "/my/consents/{consent}", "/my/consents/{disputed}",
+    "/my/consents/{consent}/challenge", "/my/consents/withdraw-all", "/my/requests", "/my/lookups",
+    "/my/complaints", "/my/complaints/new", "/my/history", "/my/more", "/my/family", "/my/account",
+    "/my/data",
+]  # fmt: skip
+"""The addresses of all pages of a number that has something of everything."""
+
+
+def fill(world: World) -> dict[str, object]:
+    """Give the number something of everything; return what the pages' addresses name."""
+    [consent] = world.grant()
+    [disputed] = world.grant(sender=world.other_sender, topics=(Topic.LOANS,))
+    world.own(ledger.challenge, disputed.id)
+    world.ask(topics=(Topic.GAMES,))
+    world.refuse(scope=ledger.Scope(topic=Topic.HEALTH))
+    return {"consent": consent.id, "disputed": disputed.id}
 
 
 @dataclass

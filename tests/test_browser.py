@@ -12,14 +12,14 @@ from playwright.sync_api import Browser
 from registry import ledger
 from registry.consent import Channel, Reason, Topic
 from registry.ledger import CapTerms
-from registry.models import ConsentRequest, Via
+from registry.models import ConsentRequest
 from registry.policy import Period
 from registry.runtime import Registry
 from tests.browser import DESK, PHONE, Visitor, chromium, served, visiting
 from tests.factories import SMS_PORT, Client, Clock, World, make_number
-from tests.portal import sent_code
+from tests.portal import PAGES, fill, on_sqlite, sent_code
 
-pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 both = pytest.mark.parametrize("language", ["zh", "en"])
 
 MEMBER = make_number(10_001)
@@ -328,28 +328,10 @@ def test_two_tabs_answer_a_request_once(visit: Visit, world: World) -> None:
 @pytest.fixture
 def full(client: Client, app: Flask, world: World) -> list[str]:
     """Fill the number with something of everything; return the addresses of all its pages."""
-    [consent] = world.grant()
-    [disputed] = world.grant(sender=world.other_sender, topics=(Topic.LOANS,))
-    world.do(
-        lambda session: ledger.challenge(
-            session,
-            make_number(),
-            disputed.id,
-            by=ledger.By(Via.PORTAL),
-            policy=world.registry.policy,
-            clock=world.registry.clock,
-        )
-    )
-    ask(world, Topic.GAMES)
-    world.refuse(scope=ledger.Scope(topic=Topic.HEALTH))
+    named = fill(world)
     client.lookup()
     app.extensions["recorder"].flush()
-    return [
-        "/my/", "/my/refusals", "/my/consents", f"/my/consents/{consent.id}",
-        f"/my/consents/{disputed.id}", f"/my/consents/{consent.id}/challenge",
-        "/my/consents/withdraw-all", "/my/requests", "/my/lookups", "/my/complaints",
-        "/my/complaints/new", "/my/history", "/my/more", "/my/family", "/my/account", "/my/data",
-    ]  # fmt: skip
+    return [path.format(**named) for path in PAGES]
 
 
 PUBLIC = ["/", "/who", "/help", "/sign-in", "/nothing-here"]

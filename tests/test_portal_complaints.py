@@ -17,10 +17,12 @@ from registry.consent import Channel, Reason, Topic
 from registry.models import Complaint, ComplaintOutcome, Event, Organisation
 from registry.runtime import Registry
 from tests.factories import SMS_PORT, START, VOICE_LINE, Clock, World, make_number
-from tests.portal import Browser
+from tests.portal import Browser, on_sqlite
 from tests.test_complaints import Desk
 from tests.test_family import join
 from tests.test_portal_records import ask, remember, walk
+
+pytestmark = on_sqlite
 
 NUMBER, OTHER = make_number(), make_number(14_321)
 HOSTILE = '<script>alert("x")</script>'

@@ -23,7 +23,9 @@ from registry.policy import Period
 from registry.runtime import Registry
 from registry.subscribers import PAGE, OwnConsent, Standing
 from tests.factories import VOICE_LINE, Clock, World, count_rows, make_claim, make_number, make_uscc
-from tests.portal import Browser
+from tests.portal import Browser, on_sqlite
+
+pytestmark = on_sqlite
 
 HOSTILE = '<script>alert(1)</script><a href="https://evil.test">"x'
 DISPUTED = (

@@ -23,8 +23,10 @@ from registry.models import (
 from registry.numbers import SubscriberNumber
 from registry.runtime import Registry
 from tests.factories import Clock, World, make_number
-from tests.portal import Browser, sent_code
+from tests.portal import Browser, on_sqlite, sent_code
 from tests.test_family import join
+
+pytestmark = on_sqlite
 
 CARER, MEMBER, THIRD = make_number(), make_number(14_321), make_number(29_876)
 HOSTILE = '<script>alert("x")</script>'

@@ -1,13 +1,11 @@
 """Who asked, the history, the data, the sign-ins: all of the own number's, nothing of another's."""
 
-import ast
 import base64
 import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,7 +29,6 @@ from registry.models import (
     Organisation,
     OutboxItem,
     Purpose,
-    RequestOutcome,
     Via,
 )
 from registry.numbers import SubscriberNumber
@@ -39,11 +36,12 @@ from registry.portal.cookie import SIGNED_IN
 from registry.portal.my.telling import WORDING
 from registry.runtime import Registry
 from tests.factories import SMS_PORT, START, Clock, World, make_number, make_question
-from tests.portal import HOST, Browser, sent_code
+from tests.portal import HOST, Browser, on_sqlite, sent_code
 from tests.test_complaints import Desk
 from tests.test_family import join
 
-PACKAGE = Path(worker.__file__).parent
+pytestmark = on_sqlite
+
 NUMBER, OTHER = make_number(), make_number(14_321)
 HOSTILE = '<script>alert("x")</script>'
 
@@ -263,51 +261,6 @@ def test_script_in_a_name_is_shown_as_text(browser: Browser, world: World) -> No
 
 
 # The history
-
-
-def test_every_kind_of_event_that_names_a_number_has_words() -> None:
-    kinds = set(recorded_kinds())
-    assert {"consent_granted", "number_reassigned", "complaint_closed", "family_ended"} <= kinds
-    assert kinds <= set(WORDING), f"telling.py has no words for {kinds - set(WORDING)}"
-
-
-def recorded_kinds() -> Iterator[str]:
-    """Find the kinds of events about a number that are recorded anywhere in the package."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")]
-    passing = {"record"} | {
-        function.name
-        for tree in trees
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        and "kind" in [argument.arg for argument in function.args.args]
-        and any(_passes_kind(node) for node in ast.walk(function))
-    }
-    for tree in trees:
-        for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and _name(call) in passing:
-                yield from _kinds(call)
-
-
-def _name(call: ast.Call) -> str:
-    return getattr(call.func, "attr", getattr(call.func, "id", ""))
-
-
-def _passes_kind(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and _name(node) == "record"
-        and any(isinstance(argument, ast.Name) and argument.id == "kind" for argument in node.args)
-    )
-
-
-def _kinds(call: ast.Call) -> Iterator[str]:
-    about_a_number = _name(call) != "record" or len(call.args) == 6
-    for argument in call.args if about_a_number else ():
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            yield argument.value
-        elif isinstance(argument, ast.JoinedStr):
-            assert ast.unparse(argument) == "f'consent_request_{outcome}'", ast.unparse(argument)
-            yield from (f"consent_request_{outcome}" for outcome in RequestOutcome)
 
 
 def live(world: World, clock: Clock) -> None:

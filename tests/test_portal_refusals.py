@@ -10,7 +10,9 @@ from registry.ledger import Scope
 from registry.models import Event, Notice, OutboxItem, Refusal, Via
 from registry.runtime import Registry
 from tests.factories import Clock, World, make_number
-from tests.portal import Browser
+from tests.portal import Browser, on_sqlite
+
+pytestmark = on_sqlite
 
 EVERYTHING = {"channel": "any", "topic": "any", "sender": "any"}
 """What the form says before anything is chosen."""

@@ -12,7 +12,9 @@ from registry.policy import Period
 from registry.runtime import Registry
 from registry.subscribers import PAGE, OwnRequest
 from tests.factories import Clock, World, count_rows, make_number
-from tests.portal import Browser
+from tests.portal import Browser, on_sqlite
+
+pytestmark = on_sqlite
 
 HOSTILE = '<script>alert(1)</script><a href="https://evil.test">"x'
 

@@ -11,7 +11,9 @@ from registry.models import OneTimeCode, OutboxItem, PortalSession
 from registry.portal.cookie import NAME, SIGNED_IN
 from registry.runtime import Registry
 from tests.factories import Clock, World, make_number
-from tests.portal import HOST, Browser, sent_code
+from tests.portal import HOST, Browser, on_sqlite, sent_code
+
+pytestmark = on_sqlite
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ WORDS: dict[type[StrEnum], dict[Any, Any]] = {
         OutboxState.FAILED: lazy_gettext("Not sent"),
         OutboxState.UNCERTAIN: lazy_gettext("Perhaps sent"),
         OutboxState.EXPIRED: lazy_gettext("Too late to be sent"),
+        OutboxState.MERGED: lazy_gettext("Said in another one"),
     },
     OrganisationKind: {
         OrganisationKind.SENDER: lazy_gettext("Sender"),
