@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,9 @@ from registry import events
 from registry.errors import Kind, RegistryError
 from registry.models import ApiKey, Organisation, OrganisationKind, Purpose, SpentBudget, Suspension
 from registry.policy import Limits
+
+LONGEST_LABEL = 100
+MOST_KEYS = 200
 
 
 class Scope(StrEnum):
@@ -79,13 +82,20 @@ def issue(
     *,
     actor_id: UUID | None,
     now: datetime,
+    label: str | None = None,
+    member_id: UUID | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key; return it with its text `id.secret`, which is known only now."""
+    """Make a key; return it with its text `id.secret`, which is known only now.
+
+    `label` is what people know it by, `member_id` who of the organisation's team makes it.
+    """
     if not scopes or not set(scopes) <= SCOPES[organisation.kind]:
         allowed = ", ".join(sorted(SCOPES[organisation.kind]))
         raise _invalid("scopes", f"a {organisation.kind} may have: {allowed}")
     if expires_at is not None and expires_at <= now:
         raise _invalid("expires_at", "lies in the past")
+    if label is not None and len(label) > LONGEST_LABEL:
+        raise _invalid("label", f"has more than {LONGEST_LABEL} characters")
     secret = secrets.token_urlsafe(32)
     key = ApiKey(
         id=uuid7(),
@@ -94,10 +104,11 @@ def issue(
         scopes=" ".join(sorted(scopes)),
         recorded_at=now,
         expires_at=expires_at,
+        label=label or None,
     )
     session.add(key)
     data = {"key": key.id, "organisation": organisation.id, "scopes": key.scopes}
-    events.record(session, "key_issued", now, actor_id, data)
+    events.record(session, "key_issued", now, actor_id, {**data, **_by(member_id)})
     session.flush()
     return key, f"{key.id.hex}.{secret}"
 
@@ -109,16 +120,85 @@ def revoke(
     *,
     actor_id: UUID | None,
     now: datetime,
+    member_id: UUID | None = None,
 ) -> None:
     """End a key at once; a revoked one stays revoked."""
+    key = find(session, organisation_id, key_id)
+    if key.revoked_at is None:
+        key.revoked_at = now
+        data = {"key": key.id, "organisation": organisation_id, **_by(member_id)}
+        events.record(session, "key_revoked", now, actor_id, data)
+        session.flush()
+
+
+def rotate(
+    session: Session,
+    organisation: Organisation,
+    key_id: UUID,
+    ends_at: datetime,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+    member_id: UUID | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key like another one, which ends at a time, if not before; return the new one.
+
+    A key that was good for some time from its making is good for as long again.
+    """
+    old = find(session, organisation.id, key_id)
+    if not is_good(old, now):
+        raise RegistryError(Kind.CONFLICT, "this key is no longer good; make a new one")
+    lasts = None if old.expires_at is None else now + (old.expires_at - old.recorded_at)
+    scopes = frozenset(map(Scope, old.scopes.split()))
+    key, text = issue(
+        session,
+        organisation,
+        scopes,
+        lasts,
+        actor_id=actor_id,
+        now=now,
+        label=old.label,
+        member_id=member_id,
+    )
+    old.expires_at = min(ends_at, old.expires_at or ends_at)
+    data = {
+        "key": old.id,
+        "organisation": organisation.id,
+        "replaced_by": key.id,
+        "expires_at": old.expires_at,
+        **_by(member_id),
+    }
+    events.record(session, "key_replaced", now, actor_id, data)
+    session.flush()
+    return key, text
+
+
+def find(session: Session, organisation_id: UUID, key_id: UUID) -> ApiKey:
+    """Return a key of an organisation; another's is `NOT_FOUND`."""
     key = session.get(ApiKey, key_id)
     if key is None or key.organisation_id != organisation_id:
         raise RegistryError(Kind.NOT_FOUND, "there is no such key")
-    if key.revoked_at is None:
-        key.revoked_at = now
-        data = {"key": key.id, "organisation": organisation_id}
-        events.record(session, "key_revoked", now, actor_id, data)
-        session.flush()
+    return key
+
+
+def keys(session: Session, organisation_id: UUID, limit: int = MOST_KEYS) -> Sequence[ApiKey]:
+    """Return the keys of an organisation, the newest first, ended ones included."""
+    return session.scalars(
+        select(ApiKey)
+        .where(ApiKey.organisation_id == organisation_id)
+        .order_by(ApiKey.id.desc())
+        .limit(limit)
+    ).all()
+
+
+def is_good(key: ApiKey, now: datetime) -> bool:
+    """Tell whether a key is taken now."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+
+
+def _by(member_id: UUID | None) -> dict[str, UUID]:
+    """Return what an event says of the member of a team who acts, if it was one."""
+    return {} if member_id is None else {"member": member_id}
 
 
 _SUSPENDED = exists().where(

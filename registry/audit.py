@@ -11,20 +11,21 @@ import json
 import logging
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, TextClause, bindparam, text
+from sqlalchemy import Date, Integer, LargeBinary, String, TextClause, Uuid, bindparam, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from registry.access import note_use
 from registry.budgets import spend
+from registry.consent import Reason
 from registry.database import Database
 from registry.errors import Kind, RegistryError
 from registry.lookup import Answer
@@ -99,6 +100,7 @@ def write_batch(session: Session, answer: Answer) -> None:
         if number is not None
     ]
     connection = session.connection()
+    _count(session, Counter((answer.asker_id, _day(answer), reason) for _, _, reason in asked))
     row = _shared(answer)
     del row["contact"]
     connection.execute(
@@ -124,6 +126,40 @@ def write(session: Session, answers: Sequence[Answer]) -> None:
     ]
     connection = session.connection()
     connection.execute(_ROWS[connection.dialect.name], rows)
+    told = ((answer.asker_id, _day(answer), answer.verdicts[0].reason) for answer in answers)
+    _count(session, Counter(told))
+
+
+_COUNT = text(
+    """
+    INSERT INTO lookup_counts (asker_id, day, reason, numbers)
+    VALUES (:asker_id, :day, :reason, :numbers)
+    ON CONFLICT (asker_id, day, reason)
+    DO UPDATE SET numbers = lookup_counts.numbers + excluded.numbers
+    """
+).bindparams(
+    bindparam("asker_id", type_=Uuid),
+    bindparam("day", type_=Date),
+    bindparam("reason", type_=String),
+    bindparam("numbers", type_=Integer),
+)
+
+
+def _count(session: Session, told: Mapping[tuple[UUID, date, Reason], int]) -> None:
+    """Count what organisations were told, so that an overview of it reads no audit.
+
+    In one order, so that two processes never wait for each other's counts.
+    """
+    rows = [
+        {"asker_id": asker_id, "day": day, "reason": reason.value, "numbers": numbers}
+        for (asker_id, day, reason), numbers in sorted(told.items(), key=itemgetter(0))
+    ]
+    if rows:
+        session.connection().execute(_COUNT, rows)
+
+
+def _day(answer: Answer) -> date:
+    return answer.decided_at.astimezone(UTC).date()
 
 
 def _shared(answer: Answer) -> dict[str, Any]:

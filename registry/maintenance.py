@@ -22,11 +22,14 @@ from registry.database import PARTITION_LOCK, Database
 from registry.family import PATIENCE
 from registry.models import (
     AskedNumber,
+    Attempt,
     Base,
     FamilyLink,
     IdempotencyKey,
     InboundMessage,
     Lookup,
+    LookupCount,
+    MemberSession,
     OneTimeCode,
     OutboxItem,
     OutboxState,
@@ -40,6 +43,8 @@ GROUP = 2000
 CODES_KEPT = UNAGREED_KEPT = timedelta(days=2)
 """Codes are counted by the day, and whoever was asked in vain may be asked again."""
 SESSIONS_KEPT = timedelta(days=1)
+ATTEMPTS_KEPT = timedelta(days=2)
+"""What was tried in vain is forgotten by whoever counts it after a day."""
 FINISHED = (OutboxState.SENT, OutboxState.FAILED, OutboxState.UNCERTAIN, OutboxState.EXPIRED)
 MONTHS_AHEAD = 2
 _PARTITIONS = text(
@@ -128,6 +133,9 @@ def _old(
         SpentBudget: SpentBudget.day < yesterday,
         OneTimeCode: OneTimeCode.recorded_at < now - CODES_KEPT,
         PortalSession: PortalSession.expires_at < now - SESSIONS_KEPT,
+        MemberSession: MemberSession.expires_at < now - SESSIONS_KEPT,
+        Attempt: Attempt.tried_at < now - ATTEMPTS_KEPT,
+        LookupCount: LookupCount.day < traffic_from.date(),
         FamilyLink: FamilyLink.agreed_at.is_(None)
         & (FamilyLink.recorded_at < now - UNAGREED_KEPT)
         & or_(
