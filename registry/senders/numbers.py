@@ -1,22 +1,21 @@
-"""Number resources: who holds which sending number, for what, and when."""
+"""Number resources: who holds which sending number, for what, and when (R12, R13)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import Session, joinedload
-from uuid_utils.compat import uuid7
+from sqlalchemy import or_
+from sqlalchemy.orm import Session
 
-from registry import events
 from registry.consent import Channel, MessageClass
 from registry.database import lock_holdings
 from registry.errors import Kind, RegistryError
-from registry.models import OrganisationKind, SenderNumber
+from registry.models import Organisation, OrganisationKind, SenderNumber
 from registry.numbers import SendingNumber
-from registry.senders.organisations import find
-from registry.senders.problems import flush, invalid
+from registry.senders import tree
+from registry.senders.organisations import PAGE, find
+from registry.senders.problems import conflict, invalid
 
 HOLDERS = {OrganisationKind.SENDER, OrganisationKind.PROVIDER}
 
@@ -29,6 +28,36 @@ class Holding:
     usages: tuple[MessageClass, ...]
     held_from: datetime | None = None
     held_until: datetime | None = None
+
+    @property
+    def words(self) -> set[Channel | MessageClass]:
+        """All that the number may be used for."""
+        return {*self.channels, *self.usages}
+
+    def dates(self, parent: SenderNumber | None, now: datetime) -> tuple[datetime, datetime | None]:
+        """Return from when until when it is held: now and for good unless it says otherwise.
+
+        An extension is held within the time of the number that it is part of.
+        """
+        first, last = self.held_from or now, self.held_until
+        if parent is not None:
+            first = self.held_from or max(now, parent.held_from)
+            last = last or parent.held_until
+            if first < parent.held_from:
+                raise invalid("held_from", "lies before that of the number it is part of")
+            if parent.held_until is not None and last is not None and last > parent.held_until:
+                raise invalid("held_until", "lies after that of the number it is part of")
+        if last is not None and last <= first:
+            raise invalid("held_until", "lies before held_from")
+        return first, last
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Whose a sending number is, and, where it is part of a provider's port, whose that is."""
+
+    holding: SenderNumber
+    provider: Organisation | None
 
 
 def hold(
@@ -46,111 +75,20 @@ def hold(
     a number of another: what is beneath a number belongs to its holder.
     """
     organisation = find(session, organisation_id)
-    if organisation.kind not in HOLDERS:
-        raise RegistryError(Kind.CONFLICT, "only senders and providers hold sending numbers")
-    held_from = holding.held_from or now
-    if holding.held_until is not None and holding.held_until <= held_from:
-        raise invalid("held_until", "lies before held_from")
+    check_holder(organisation)
     lock_holdings(session)
-    _release_lapsed(session, number, actor_id, now)
-    if _in_the_way(session, organisation_id, number):
-        raise RegistryError(Kind.CONFLICT, "this number is held, or part of one that is held")
-    parent = _above(session, number)
-    row = SenderNumber(
-        id=uuid7(),
-        number=number.text,
-        kind=number.kind,
-        holder=organisation,
-        **{channel: channel in holding.channels for channel in Channel},
-        **{usage: usage in holding.usages for usage in MessageClass},
-        held_from=held_from,
-        held_until=holding.held_until,
-        recorded_at=now,
-        parent=parent,
-        depth=parent.depth + 1 if parent else 0,
-    )
-    _insert(session, row, _beneath(session, number))
-    data = {
-        "holding": row.id,
-        "number": number.text,
-        "holder": organisation_id,
-        "channels": sorted(holding.channels),
-        "usages": sorted(holding.usages),
-        "held_from": held_from,
-        "held_until": holding.held_until,
-    }
-    events.record(session, "sending_number_held", now, actor_id, data)
-    return row
+    tree.release_lapsed(session, number, actor_id, now)
+    above = tree.check_free(session, organisation_id, number, now)
+    parent = above[0] if above else None
+    dates = holding.dates(parent, now)
+    row = tree.make(number, organisation, holding.words, dates, parent, now)
+    return tree.insert(session, row, tree.beneath(session, number), actor_id, now)
 
 
-def _insert(session: Session, row: SenderNumber, beneath: Sequence[SenderNumber]) -> None:
-    """Add a holding above its extensions, which go one deeper.
-
-    Where there are some it comes in for no time at all until they have made room: no two of one
-    depth may share a number.
-    """
-    if beneath:
-        row.released_at = row.held_from
-    session.add(row)
-    flush(session, "this number is held")
-    for extension in beneath:
-        if extension.depth == row.depth:
-            extension.parent = row
-        extension.depth += 1
-        flush(session, "this number is held")
-    row.released_at = None
-    flush(session, "this number is held")
-
-
-def _above(session: Session, number: SendingNumber) -> SenderNumber | None:
-    """Return the longest holding that a number lies beneath."""
-    query = select(SenderNumber).where(
-        SenderNumber.number.in_(number.holdings[1:]), SenderNumber.released_at.is_(None)
-    )
-    return max(session.scalars(query), key=lambda row: len(row.number), default=None)
-
-
-def _beneath(session: Session, number: SendingNumber) -> Sequence[SenderNumber]:
-    """Return the holdings that lie beneath a number, the deepest first."""
-    if not number.extendable:
-        return []
-    query = select(SenderNumber).where(
-        SenderNumber.number.startswith(number.text, autoescape=True),
-        SenderNumber.number != number.text,
-        SenderNumber.released_at.is_(None),
-    )
-    return session.scalars(query.order_by(SenderNumber.depth.desc())).all()
-
-
-def _release_lapsed(
-    session: Session, number: SendingNumber, actor_id: UUID | None, now: datetime
-) -> None:
-    """End the holding of exactly this number when its dates have passed."""
-    row = _held(session, number.text)
-    if row is not None and row.held_until is not None and row.held_until <= now:
-        _release(session, row, row.held_until, actor_id, now)
-
-
-def _in_the_way(session: Session, organisation_id: UUID, number: SendingNumber) -> bool:
-    above_or_same = SenderNumber.number.in_(number.holdings)
-    beneath = SenderNumber.number.startswith(number.text, autoescape=True)
-    others = select(SenderNumber.id).where(
-        SenderNumber.released_at.is_(None),
-        or_(
-            SenderNumber.number == number.text,
-            (SenderNumber.organisation_id != organisation_id)
-            & (or_(above_or_same, beneath) if number.extendable else above_or_same),
-        ),
-    )
-    return session.scalar(others.limit(1)) is not None
-
-
-def _held(session: Session, number: str) -> SenderNumber | None:
-    return session.scalar(
-        select(SenderNumber)
-        .options(joinedload(SenderNumber.holder))
-        .where(SenderNumber.number == number, SenderNumber.released_at.is_(None))
-    )
+def check_holder(organisation: Organisation) -> None:
+    """Raise when an organisation is of a kind that holds no numbers."""
+    if organisation.kind not in HOLDERS:
+        raise conflict("only senders and providers hold sending numbers")
 
 
 def release(
@@ -161,34 +99,37 @@ def release(
     actor_id: UUID | None,
     now: datetime,
 ) -> SenderNumber:
-    """End an organisation's holding of a number."""
-    row = _held(session, number.text)
+    """End an organisation's holding of a number, and of all that lies beneath that."""
+    lock_holdings(session)
+    row = tree.same(session, number)
     if row is None or row.organisation_id != organisation_id:
         raise RegistryError(Kind.NOT_FOUND, "this organisation does not hold this number")
-    _release(session, row, now, actor_id, now)
+    tree.release(session, row, actor_id, now)
     return row
 
 
-def _release(
+def release_own(
     session: Session,
-    row: SenderNumber,
-    released_at: datetime,
-    actor_id: UUID | None,
+    organisation_id: UUID,
+    number: SendingNumber,
+    *,
     now: datetime,
-) -> None:
-    row.released_at = released_at
-    row.release_recorded_at = now
-    data = {"holding": row.id, "number": row.number, "released_at": released_at}
-    events.record(session, "sending_number_released", now, actor_id, data)
-    session.flush()
+    member_id: UUID | None = None,
+) -> SenderNumber:
+    """End a holding as its holder, or as the provider of whose port it is an extension."""
+    lock_holdings(session)
+    row = tree.same(session, number)
+    over = tree.above(session, number) if row else []
+    if row is None or organisation_id not in {one.organisation_id for one in (row, *over)}:
+        raise RegistryError(Kind.NOT_FOUND, "this organisation does not hold this number")
+    tree.release(session, row, organisation_id, now, member_id=member_id)
+    return row
 
 
-def holder(session: Session, number: SendingNumber, at: datetime) -> SenderNumber:
-    """Return the longest holding that covers a sending number at a time, with its holder."""
+def resolve(session: Session, number: SendingNumber, at: datetime) -> Resolved:
+    """Return whose a sending number is at a time: the longest holding that covers it then."""
     rows = session.scalars(
-        select(SenderNumber)
-        .options(joinedload(SenderNumber.holder))
-        .where(
+        tree.of(
             SenderNumber.number.in_(number.holdings),
             or_(SenderNumber.released_at.is_(None), SenderNumber.released_at > at),
             SenderNumber.held_from <= at,
@@ -197,14 +138,44 @@ def holder(session: Session, number: SendingNumber, at: datetime) -> SenderNumbe
     ).all()
     if not rows:
         raise RegistryError(Kind.NOT_FOUND, "nobody holds this number")
-    return max(rows, key=lambda row: len(row.number))
+    holding = max(rows, key=lambda row: len(row.number))
+    return Resolved(holding, tree.ports(session, [holding]).get(holding.id))
 
 
-def holdings(session: Session, organisation_id: UUID) -> Sequence[SenderNumber]:
-    """Return the numbers that an organisation holds."""
-    return session.scalars(
-        select(SenderNumber)
-        .options(joinedload(SenderNumber.holder))
-        .where(SenderNumber.organisation_id == organisation_id, SenderNumber.released_at.is_(None))
-        .order_by(SenderNumber.number)
-    ).all()
+def holder(session: Session, number: SendingNumber, at: datetime) -> SenderNumber:
+    """Return the longest holding that covers a sending number at a time, with its holder."""
+    return resolve(session, number, at).holding
+
+
+def with_ports(session: Session, rows: Sequence[SenderNumber]) -> list[Resolved]:
+    """Return holdings, each with the provider of whose port it is an extension."""
+    ports = tree.ports(session, rows)
+    return [Resolved(row, ports.get(row.id)) for row in rows]
+
+
+def holdings(
+    session: Session, organisation_id: UUID, after: UUID | None = None, most: int | None = None
+) -> Sequence[SenderNumber]:
+    """Return the numbers that an organisation holds, in the order in which they were recorded.
+
+    `after` is the last one of the page before.
+    """
+    query = tree.of(
+        SenderNumber.organisation_id == organisation_id, SenderNumber.released_at.is_(None)
+    )
+    if after is not None:
+        query = query.where(SenderNumber.id > after)
+    return session.scalars(query.order_by(SenderNumber.id).limit(most)).all()
+
+
+def extensions(
+    session: Session, provider_id: UUID, port: SendingNumber, after: UUID | None = None
+) -> Sequence[SenderNumber]:
+    """Return a page of what lies beneath a number, to its holder."""
+    row = tree.same(session, port)
+    if row is None or row.organisation_id != provider_id:
+        raise RegistryError(Kind.NOT_FOUND, "this organisation does not hold this number")
+    query = tree.of(*tree.lies_beneath(port))
+    if after is not None:
+        query = query.where(SenderNumber.id > after)
+    return session.scalars(query.order_by(SenderNumber.id).limit(PAGE)).all()
