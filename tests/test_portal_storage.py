@@ -12,7 +12,7 @@ def test_every_page_opens(app: Flask, client: Client, registry: Registry, world:
     client.lookup()
     app.extensions["recorder"].flush()
     browser = Browser(app, registry).sign_in(make_number())
-    for path in [*PAGES, "/my/data.json"]:
+    for path in ["/my/data.json", *PAGES]:
         assert browser.get(path.format(**named)).status_code == 200, path
     browser.post("/my/refuse-everything")
     assert "You refuse everything" in browser.get("/my/").text
