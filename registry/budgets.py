@@ -6,6 +6,7 @@ day than its business needs is stopped. A number counts once a day however often
 
 from collections.abc import Sequence
 from datetime import date
+from ipaddress import IPv6Address, ip_address
 from uuid import UUID
 
 from limits import RateLimitItemPerSecond
@@ -17,6 +18,17 @@ from sqlalchemy.orm import Session
 from registry.errors import Kind, RegistryError
 from registry.models import Purpose, number_key
 from registry.numbers import SubscriberNumber
+
+
+def network(address: str) -> str:
+    """Return what one asker holds: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return parsed.ipv4_mapped.exploded if parsed.ipv4_mapped else parsed.exploded[:19]
+    return parsed.exploded
 
 
 class RequestLimiter:

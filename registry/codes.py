@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address
 from uuid import UUID
 
 from sqlalchemy import case, func, select
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from registry import messenger
+from registry.budgets import network
 from registry.database import Clock, lock_codes, lock_number
 from registry.errors import Kind, RegistryError
 from registry.models import CodePurpose, Notice, OneTimeCode, number_key
@@ -74,7 +74,7 @@ def issue(
         number=number,
         subject_id=subject_id,
         prefix=key.digest(b"prefix " + number.e164[:-4].encode()),
-        address=key.digest(b"address " + _network(address).encode()),
+        address=key.digest(b"address " + network(address).encode()),
         recorded_at=now,
         expires_at=now + timedelta(minutes=limits.minutes),
         tries=0,
@@ -227,14 +227,3 @@ def _read(text: str) -> str | None:
 def _digest(session: Session, code_id: UUID, text: str) -> bytes:
     key = number_key(session.get_bind().dialect)
     return key.digest(b"code " + code_id.bytes + text.encode())
-
-
-def _network(address: str) -> str:
-    """Return what one asker holds: an IPv4 address, or an IPv6 network of 64 bits."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        return parsed.ipv4_mapped.exploded if parsed.ipv4_mapped else parsed.exploded[:19]
-    return parsed.exploded

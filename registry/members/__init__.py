@@ -1,0 +1,75 @@
+"""Members of organisations: their accounts, passwords, second factors, sessions and teams."""
+
+from registry.members.accounts import (
+    INVITED_FOR,
+    Account,
+    begin_join,
+    change_password,
+    enter,
+    join,
+    move_to_application,
+    read_account,
+    read_email,
+)
+from registry.members.attempts import count_application
+from registry.members.second_factor import demo_code, uri
+from registry.members.sessions import (
+    IDLE,
+    LONGEST,
+    SEEN_EVERY,
+    Here,
+    end_all,
+    end_session,
+    find_session,
+    seen,
+    standing,
+)
+from registry.members.signin import begin, check_code, confirm_second_factor, finish
+from registry.members.teams import (
+    MOST,
+    change_role,
+    end,
+    find,
+    invite,
+    new_code,
+    rank,
+    reset_second_factor,
+    team,
+)
+
+__all__ = [
+    "IDLE",
+    "INVITED_FOR",
+    "LONGEST",
+    "MOST",
+    "SEEN_EVERY",
+    "Account",
+    "Here",
+    "begin",
+    "begin_join",
+    "change_password",
+    "change_role",
+    "check_code",
+    "confirm_second_factor",
+    "count_application",
+    "demo_code",
+    "end",
+    "end_all",
+    "end_session",
+    "enter",
+    "find",
+    "find_session",
+    "finish",
+    "invite",
+    "join",
+    "move_to_application",
+    "new_code",
+    "rank",
+    "read_account",
+    "read_email",
+    "reset_second_factor",
+    "seen",
+    "standing",
+    "team",
+    "uri",
+]
