@@ -187,7 +187,8 @@ class FileStore:
     def strays(self, before: datetime) -> Iterator[tuple[str, list[str]]]:
         """Yield, folder by folder, the digests of the files that were last kept before a time.
 
-        Whether anything names them is for the caller to find. What an interrupted `keep` left behind is removed on the way.
+        Whether anything names them is for the caller to find. What an interrupted `keep` left
+        behind is removed on the way.
         """
         for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
             old = [path for path in folder.iterdir() if path.stat().st_mtime < before.timestamp()]

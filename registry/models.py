@@ -685,13 +685,15 @@ class Attempt(Base):
 class EvidenceFile(Base):
     """A file that a sender keeps here as evidence; its content is kept by its digest.
 
-    Evidence that names the digest is about this file.
+    Evidence that names the digest is about this file. `needed_at` is the last time at which it
+    is known to have been needed.
     """
 
     __tablename__ = "evidence_files"
     __table_args__ = (
         Index("uq_evidence_files_sha256", "organisation_id", "sha256", unique=True),
         Index("ix_evidence_files_sha256", "sha256"),
+        Index("ix_evidence_files_needed_at", "needed_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
@@ -701,6 +703,7 @@ class EvidenceFile(Base):
     media_type: Mapped[str] = mapped_column(String(100))
     size: Mapped[int]
     recorded_at: Mapped[datetime]
+    needed_at: Mapped[datetime]
 
 
 class Import(Base):
@@ -753,10 +756,23 @@ class Evidence(Base):
     """How a consent was given, and the text that was shown (R8).
 
     When it is kept no longer its texts are emptied, and `purged_at` says when (R7, R11).
+    `needed_at` is the last time, after it was recorded, at which it is known that a consent still
+    rested on it: it is not looked at again before it can be due.
     """
 
     __tablename__ = "evidence"
-    __table_args__ = (_one_of("method", Method),)
+    __table_args__ = (
+        _one_of("method", Method),
+        Index(
+            "ix_evidence_needed_at", func.coalesce(text("needed_at"), text("recorded_at")), "id",
+            sqlite_where=text("purged_at IS NULL"), postgresql_where=text("purged_at IS NULL"),
+        ),
+        Index(
+            "ix_evidence_sha256", "sha256",
+            sqlite_where=text("sha256 IS NOT NULL AND purged_at IS NULL"),
+            postgresql_where=text("sha256 IS NOT NULL AND purged_at IS NULL"),
+        ),
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     method: Mapped[Method]
@@ -766,6 +782,7 @@ class Evidence(Base):
     sha256: Mapped[str | None] = mapped_column(String(64))
     uri: Mapped[str | None] = mapped_column(Sealed)
     recorded_at: Mapped[datetime]
+    needed_at: Mapped[datetime | None]
     purged_at: Mapped[datetime | None]
 
 
@@ -782,6 +799,7 @@ class Grant(Base):
         _one_of("cap_period", Period),
         CheckConstraint("cap_count > 0", name="cap_positive"),
         CheckConstraint("cap_used BETWEEN 0 AND cap_count", name="cap_kept"),
+        Index("ix_grants_evidence_id", "evidence_id"),
         _once_a_line("grants"),
     )  # fmt: skip
 
@@ -828,6 +846,7 @@ class Consent(Base):
             postgresql_where=text("effective_from IS NULL AND ended_at IS NULL"),
         ),
         Index("ix_consents_number", "number", "sender_id", "event_id"),
+        Index("ix_consents_grant_id", "grant_id"),
         Index("ix_consents_sender_id", "sender_id", "recorded_at"),
         Index(
             "ix_consents_ended", "sender_id", "end_recorded_at",
@@ -1265,6 +1284,11 @@ class Challenge(Base):
         CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", name="close_has_outcome"),
         Index("ix_challenges_number", "number"),
         Index("ix_challenges_sender_id", "sender_id", "event_id"),
+        Index(
+            "ix_challenges_evidence_sha256", "evidence_sha256",
+            sqlite_where=text("evidence_sha256 IS NOT NULL"),
+            postgresql_where=text("evidence_sha256 IS NOT NULL"),
+        ),
         Index(
             "ix_challenges_open", "evidence_by",
             sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL"),

@@ -235,11 +235,13 @@ def _create_tables() -> None:
         sa.Column("media_type", sa.String(length=100), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("needed_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["organisation_id"], ["organisations.id"], name="fk_evidence_files_organisation_id"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_evidence_files"),
     )
+    op.create_index("ix_evidence_files_needed_at", "evidence_files", ["needed_at"], unique=False)
     op.create_index("ix_evidence_files_sha256", "evidence_files", ["sha256"], unique=False)
     op.create_index(
         "uq_evidence_files_sha256", "evidence_files", ["organisation_id", "sha256"], unique=True

@@ -24,7 +24,8 @@ CHECKS = ("notice_known", "state_known")
 def upgrade() -> None:
     for table in IMPORTED:
         op.add_column(table, sa.Column("line_key", sa.LargeBinary(16), nullable=True))
-    op.add_column("evidence", sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True))
+    for name in ("needed_at", "purged_at"):
+        op.add_column("evidence", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table("outbox") as batch:
         batch.add_column(sa.Column("merged_into", sa.Uuid(), nullable=True))
         for name, words in zip(CHECKS, (NOTICES, STATES), strict=True):
@@ -49,10 +50,32 @@ def _create_indexes() -> None:
     _create_index(
         "ix_consents_ended", "consents", ["sender_id", "end_recorded_at"], "ended_at IS NOT NULL"
     )
+    _create_index("ix_consents_grant_id", "consents", ["grant_id"])
+    _create_index("ix_grants_evidence_id", "grants", ["evidence_id"])
+    _create_index(
+        "ix_evidence_needed_at",
+        "evidence",
+        [sa.text("coalesce(needed_at, recorded_at)"), "id"],
+        "purged_at IS NULL",
+    )
+    _create_index(
+        "ix_evidence_sha256", "evidence", ["sha256"], "sha256 IS NOT NULL AND purged_at IS NULL"
+    )
+    _create_index(
+        "ix_challenges_evidence_sha256",
+        "challenges",
+        ["evidence_sha256"],
+        "evidence_sha256 IS NOT NULL",
+    )
 
 
 def _create_index(
-    name: str, table: str, columns: list[str], where: str | None = None, *, unique: bool = False
+    name: str,
+    table: str,
+    columns: list[str | sa.TextClause],
+    where: str | None = None,
+    *,
+    unique: bool = False,
 ) -> None:
     only = None if where is None else sa.text(where)
     op.create_index(
@@ -73,6 +96,11 @@ def downgrade() -> None:
     )
     if op.get_bind().execute(merged).scalar_one():
         raise RuntimeError("digests of SMS cannot be kept by the schema before")
+    op.drop_index("ix_challenges_evidence_sha256", table_name="challenges")
+    op.drop_index("ix_evidence_sha256", table_name="evidence")
+    op.drop_index("ix_evidence_needed_at", table_name="evidence")
+    op.drop_index("ix_grants_evidence_id", table_name="grants")
+    op.drop_index("ix_consents_grant_id", table_name="consents")
     op.drop_index("ix_consents_ended", table_name="consents")
     op.drop_index("ix_consents_sender_id", table_name="consents")
     op.drop_index("ix_consent_requests_sender_id", table_name="consent_requests")
@@ -84,6 +112,7 @@ def downgrade() -> None:
             batch.drop_constraint(name, type_="check")
             batch.create_check_constraint(name, words)
     op.drop_column("evidence", "purged_at")
+    op.drop_column("evidence", "needed_at")
     for table in IMPORTED:
         op.drop_index(f"uq_{table}_line_key", table_name=table)
         op.drop_column(table, "line_key")
