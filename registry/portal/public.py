@@ -122,7 +122,7 @@ def _find(registry: Registry, number: SendingNumber) -> Answer:
             if error.kind is not Kind.NOT_FOUND:
                 raise
             return Answer(number)
-        suspended = senders.suspension(session, row.organisation_id) is not None
+        suspended = senders.suspended(session, row.organisation_id, registry.clock())
         return Answer(number, row, suspended)
 
 

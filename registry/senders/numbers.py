@@ -11,13 +11,11 @@ from sqlalchemy.orm import Session
 from registry.consent import Channel, MessageClass
 from registry.database import lock_holdings
 from registry.errors import Kind, RegistryError
-from registry.models import Organisation, OrganisationKind, SenderNumber
+from registry.models import Organisation, SenderNumber
 from registry.numbers import SendingNumber
 from registry.senders import tree
-from registry.senders.organisations import PAGE, find
+from registry.senders.organisations import HOLDERS, PAGE, find
 from registry.senders.problems import conflict, invalid
-
-HOLDERS = {OrganisationKind.SENDER, OrganisationKind.PROVIDER}
 
 
 @dataclass(frozen=True)
