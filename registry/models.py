@@ -850,8 +850,8 @@ class Consent(Base):
         Index("ix_consents_sender_id", "sender_id", "recorded_at"),
         Index(
             "ix_consents_ended", "sender_id", "end_recorded_at",
-            sqlite_where=text("ended_at IS NOT NULL"),
-            postgresql_where=text("ended_at IS NOT NULL"),
+            sqlite_where=text("end_reason <> 'superseded'"),
+            postgresql_where=text("end_reason <> 'superseded'"),
         ),
     )  # fmt: skip
 

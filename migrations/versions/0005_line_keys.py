@@ -48,7 +48,10 @@ def _create_indexes() -> None:
     _create_index("ix_consent_requests_sender_id", "consent_requests", ["sender_id", "event_id"])
     _create_index("ix_consents_sender_id", "consents", ["sender_id", "recorded_at"])
     _create_index(
-        "ix_consents_ended", "consents", ["sender_id", "end_recorded_at"], "ended_at IS NOT NULL"
+        "ix_consents_ended",
+        "consents",
+        ["sender_id", "end_recorded_at"],
+        "end_reason <> 'superseded'",
     )
     _create_index("ix_consents_grant_id", "consents", ["grant_id"])
     _create_index("ix_grants_evidence_id", "grants", ["evidence_id"])
