@@ -167,6 +167,7 @@ class World:
         cap: CapTerms | None = None,
         valid_for_days: int = 30,
         notice_text: str = "May we send you 10 offers a day for a month?",
+        line_key: bytes | None = None,
     ) -> ConsentRequest:
         """Ask for consent, by default as `sender` for SMS about retail."""
         return self.do(
@@ -181,6 +182,7 @@ class World:
                 notice_text=notice_text,
                 policy=self.registry.policy,
                 clock=self.registry.clock,
+                line_key=line_key,
             )
         )
 

@@ -224,3 +224,64 @@ def test_request_is_put_again_once_it_was_agreed_to_and_the_consent_is_over(
     assert ask(client).status_code == 409
     clock.now = START + timedelta(days=31)
     assert ask(client).status_code == 201
+
+
+# Lists
+
+TOPICS = ["retail", "travel", "games", "loans", "health"]
+
+
+def ids(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.json
+    return [request["id"] for request in answer.json["requests"]]
+
+
+def test_requests_are_listed_by_what_their_sender_is_shown(
+    client: Client, world: World, clock: Clock
+) -> None:
+    late = ask(client, "13800000009").json
+    clock.pass_(days=7)
+    agreed, declined, silent = (ask(client, f"1380000000{index}").json for index in range(3))
+    agree(world, agreed["id"])
+    world.own(ledger.decline, UUID(declined["id"]), number=make_number(1))
+    foreign = client.post(PATH, request_body(), who="other_sender").json
+    listed: Any = client.get(PATH, who="sender")
+    assert ids(listed) == [it["id"] for it in (silent, declined, agreed, late)]
+    assert listed.json["cursor"] is None
+    assert listed.json["requests"][2] == show(client, agreed["id"]).json
+    assert ids(client.get(f"{PATH}?state=waiting", who="sender")) == [silent["id"], declined["id"]]
+    assert ids(client.get(f"{PATH}?state=agreed", who="sender")) == [agreed["id"]]
+    assert ids(client.get(f"{PATH}?state=refused", who="sender")) == [late["id"]]
+    assert ids(client.get(PATH, who="other_sender")) == [foreign["id"]]
+    assert client.get(f"{PATH}?state=declined", who="sender").status_code == 422
+
+
+def test_requests_to_one_number_are_searched_page_by_page(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("registry.ledger.asked", "registry.ledger"):
+        monkeypatch.setattr(f"{module}.PAGE", 2)
+    made = [ask(client, topics=[topic], notice_text=topic).json["id"] for topic in TOPICS]
+    ask(client, "13800000001")
+    client.post(PATH, request_body(), who="other_sender")
+    found, cursor = [], None
+    while True:
+        asked = {"number": "138 0000 0000", "cursor": cursor}
+        page = client.post(f"{PATH}/search", asked, who="sender")
+        found.append(ids(page))
+        cursor = page.json["cursor"]
+        if cursor is None:
+            break
+    assert found == [made[:2:-1], made[2:0:-1], made[:1]]
+
+
+def test_request_led_to_evidence_that_its_sender_can_show(client: Client, world: World) -> None:
+    request = ask(client, notice_text="May we?\nEvery day?").json
+    shown = ledger.Shown(ledger.Way.LINK, "en")
+    world.own(ledger.agree, UUID(request["id"]), shown=shown)
+    [consent] = show(client, request["id"]).json["consents"]
+    assert consent["evidence"] == {
+        "method": "registry", "notice_text": "May we?\nEvery day?", "notice_version": None,
+        "language": "en", "sha256": None, "uri": None,
+    }  # fmt: skip
+    assert (consent["granted_at"], consent["cap"]) == ("2026-12-01T02:00:00Z", request["cap"])

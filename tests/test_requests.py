@@ -19,11 +19,12 @@ from registry import ledger
 from registry.consent import Basis, Channel, Reason, Topic
 from registry.database import Database
 from registry.errors import Kind, RegistryError
-from registry.ledger import CapTerms, RequestState, Scope, due
+from registry.ledger import By, CapTerms, RequestState, Scope, Shown, Way, due, similarity
 from registry.models import (
     Consent,
     ConsentRequest,
     Event,
+    Evidence,
     Method,
     Notice,
     OutboxItem,
@@ -115,6 +116,17 @@ def test_request_states_type_frequency_and_duration_and_waits_for_its_answer(
 
 SAME = "May we send you 10 offers a day for a month?"
 ALTERED = "  MAY we send you 12 ｏｆｆｅｒｓ a day — for a month!!  "
+TRIVIAL = [
+    ALTERED,
+    "May\u200bwe s\u00adend\u2060you\ufeff offers a day for a month",
+    "Mäy wë sénd yoü òffers a day for a month?",
+    "For a month, may we send you 10 offers a day?",
+    "🎁 May we send you 1️⃣0️⃣ offers❤️ a day\u3164 for a month 🎁",
+    "May we send you 十 offers a day for a month?",
+    "Ⓜay we send you ⑩ offers a day for a month?",
+    "M\u034fay we\U000e0100 send you 10 offers a day for a month?",
+]
+"""Each is the same text still."""
 
 
 @pytest.mark.parametrize(
@@ -148,6 +160,87 @@ def test_same_or_a_similar_request_is_not_put_again_unless_it_was_agreed_to(
     before = count(world, Event)
     assert conflicts(lambda: world.ask(**terms)) is (similar and answer is not agree)
     assert (count(world, Event) == before) is (similar and answer is not agree)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_trivial_changes_make_no_other_text(world: World) -> None:
+    def print_of(text: str) -> bytes:
+        return world.do(lambda session: similarity.fingerprint(session, text))
+
+    assert {print_of(text) for text in TRIVIAL} == {print_of(SAME)}
+    others = [
+        "May we send you offers a day for a year?",
+        "每天一条优惠",
+        "每月一条优惠",
+        "1",
+        "2",
+        "?",
+    ]
+    assert len({print_of(text) for text in [SAME, *others]}) == len(others) + 1
+
+
+def test_text_is_compared_as_today_whatever_an_earlier_release_made_of_it(world: World) -> None:
+    first = world.ask(notice_text=SAME)
+    former = update(ConsentRequest).where(ConsentRequest.id == first.id)
+    world.do(lambda session: session.execute(former.values(fingerprint=b"f" * 32)))
+    assert conflicts(lambda: world.ask(topics=(Topic.LOANS,), notice_text=ALTERED))
+
+
+def test_imported_line_leads_to_one_request_however_often_it_comes(world: World) -> None:
+    key = b"k" * 16
+    first = world.ask(line_key=key)
+    before = count(world, Event)
+    for again in (world.ask(line_key=key), world.ask(line_key=key, topics=(Topic.LOANS,))):
+        assert again.id == first.id
+    assert (count(world, Event), len(asked_by_sms(world))) == (before, 1)
+    found = world.do(lambda it: ledger.asked_before(it, world.sender.id, key))
+    assert found is not None
+    assert found.id == first.id
+    assert world.do(lambda it: ledger.asked_before(it, world.other_sender.id, key)) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "terms"),
+    [
+        ("topics", {"topics": ()}),
+        ("topics", {"topics": (Topic.LOANS, Topic.LOANS)}),
+        ("cap", {"cap": CapTerms(0, Period.DAY)}),
+        ("valid_for_days", {"valid_for_days": 3651}),
+        ("notice_text", {"notice_text": ""}),
+        ("notice_text", {"notice_text": "a" * 10_001}),
+    ],
+)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_request_without_proper_terms_is_not_put(
+    world: World, field: str, terms: dict[str, Any]
+) -> None:
+    with pytest.raises(RegistryError) as error:
+        world.ask(**terms)
+    assert (error.value.kind, set(error.value.fields or {})) == (Kind.INVALID, {field})
+    assert count(world, ConsentRequest) == 0
+
+
+def test_counts_tell_no_more_than_the_requests_do(world: World, clock: Clock) -> None:
+    def counts(**span: int) -> tuple[int, ...]:
+        since, until = START + timedelta(**span), START + timedelta(days=2)
+        made = world.do(
+            lambda it: ledger.request_counts(it, world.sender.id, since, until, now=clock())
+        )
+        return made.asked, made.agreed, made.refused, made.waiting
+
+    silent, declined, agreed = (world.ask(make_number(index)) for index in range(3))
+    decline(world, declined, number=make_number(1))
+    agree(world, agreed, number=make_number(2))
+    world.ask(sender=world.other_sender)
+    assert counts() == (3, 1, 0, 2)
+    clock.now = silent.answer_by
+    for worked in (False, True):
+        if worked:
+            lapse(world)
+        assert counts() == (3, 1, 2, 0)
+    world.ask(make_number(5))
+    assert counts() == (3, 1, 2, 0)
+    assert counts(seconds=1) == (0, 0, 0, 0)
 
 
 def test_request_is_barred_by_a_confirmed_consent_in_force_for_one_of_its_topics(
@@ -359,6 +452,21 @@ def test_agreeing_gives_the_sender_what_it_asked_for(world: World, clock: Clock)
     assert world.verdict(sending=OTHER_PORT).reason is Reason.NO_CONSENT
     clock.pass_(days=10)
     assert world.verdict().reason is Reason.CONSENT_EXPIRED
+
+
+@pytest.mark.parametrize("answer", [agree, decline])
+def test_answer_says_how_it_came_and_what_was_shown(
+    world: World, answer: Callable[..., object]
+) -> None:
+    shown = Shown(Way.SMS, "zh", text="What the SMS said.", message_id=world.carrier.id)
+    answer(world, world.ask(), shown=shown, by=By(Via.SMS, world.carrier.id))
+    [event] = [row for row in rows(world, Event) if row.kind.startswith("consent_request_")]
+    data = json.loads(event.payload)
+    assert (data["via"], data["way"], data["language"]) == ("sms", "sms", "zh")
+    assert data["message"] == str(world.carrier.id)
+    for evidence in rows(world, Evidence):
+        assert (evidence.notice_text, evidence.language) == ("What the SMS said.", "zh")
+    assert count(world, Evidence) == (answer is agree)
 
 
 def test_declining_refuses_each_topic_to_the_sender_on_the_channel(world: World) -> None:

@@ -6,7 +6,15 @@ appended to.
 """
 
 from registry.ledger.acts import CLOCK_LEEWAY, By, check_carer
-from registry.ledger.answers import agree, decline, lapse_due
+from registry.ledger.answers import Shown, Way, agree, decline, lapse_due
+from registry.ledger.asked import (
+    RequestCounts,
+    RequestState,
+    own_request,
+    request_counts,
+    request_state,
+    search_requests,
+)
 from registry.ledger.assertions import check_assertions
 from registry.ledger.challenges import (
     bring_evidence,
@@ -28,7 +36,7 @@ from registry.ledger.disputes import in_dispute
 from registry.ledger.grants import CapTerms, Claim, EvidenceClaim, confirm, grant
 from registry.ledger.hours import lift_own_hours, set_own_hours, standing_hours
 from registry.ledger.refusals import Scope, lift, lift_own, refuse
-from registry.ledger.requests import RequestState, ask, own_request, request_state, topics_of
+from registry.ledger.requests import ask, asked_before, check_terms, topics_of
 from registry.ledger.tenure import cancel_reassignment, reassign, tenure_start, todays, whose
 from registry.ledger.violations import oversee_violations
 from registry.ledger.withdrawals import withdraw, withdraw_all, withdraw_own
@@ -41,15 +49,20 @@ __all__ = [
     "Claim",
     "ConsentState",
     "EvidenceClaim",
+    "RequestCounts",
     "RequestState",
     "Scope",
+    "Shown",
+    "Way",
     "agree",
     "ask",
+    "asked_before",
     "bring_evidence",
     "cancel_reassignment",
     "challenge",
     "check_assertions",
     "check_carer",
+    "check_terms",
     "confirm",
     "consents_by_grant",
     "decline",
@@ -66,9 +79,11 @@ __all__ = [
     "own_request",
     "reassign",
     "refuse",
+    "request_counts",
     "request_state",
     "search_challenges",
     "search_consents",
+    "search_requests",
     "set_own_hours",
     "standing_hours",
     "state",

@@ -1,10 +1,11 @@
 """Answers to consent requests: the subscriber agrees, declines, or says nothing in time (R5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Connection, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from registry.consent import Basis, Topic
@@ -21,6 +22,37 @@ from registry.numbers import SubscriberNumber
 from registry.policy import Policy
 
 
+class Way(StrEnum):
+    """How an answer came: from the pages, over the link in an SMS, or as an SMS itself."""
+
+    PAGES = "pages"
+    LINK = "link"
+    SMS = "sms"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the subscriber had in view when answering, as the registry can prove it (R8).
+
+    `language` is that of the terms. `text` is what was read where that was not the request's own
+    text but an SMS about it, and `message_id` the SMS that answered.
+    """
+
+    way: Way
+    language: str | None = None
+    text: str | None = None
+    message_id: UUID | None = None
+
+    @property
+    def words(self) -> dict[str, object]:
+        """What the event of the answer says of it."""
+        message = {"message": self.message_id} if self.message_id else {}
+        return {"way": self.way, "language": self.language, **message}
+
+
+ON_PAGES = Shown(Way.PAGES)
+
+
 def agree(
     session: Session,
     number: SubscriberNumber,
@@ -29,8 +61,12 @@ def agree(
     by: By,
     policy: Policy,
     clock: Clock,
+    shown: Shown = ON_PAGES,
 ) -> Sequence[Consent]:
-    """Agree to a request: its terms become a confirmed consent, whose evidence is its text."""
+    """Agree to a request: its terms become a confirmed consent.
+
+    Its evidence is the text that was `shown`, by default the request's own.
+    """
     lock_number(session, number)
     request = _request_of(session, number, request_id)
     if request.outcome is RequestOutcome.AGREED:
@@ -44,7 +80,11 @@ def agree(
         granted_at=now,
         valid_until=now + timedelta(days=request.valid_for_days),
         cap=CapTerms(request.cap_count, request.cap_period),
-        evidence=EvidenceClaim(Method.REGISTRY, request.notice_text),
+        evidence=EvidenceClaim(
+            Method.REGISTRY,
+            shown.text or request.notice_text,
+            language=shown.language,
+        ),
     )
     consents = grant(
         session,
@@ -56,13 +96,19 @@ def agree(
         clock=lambda: now,
     )
     request.grant_id = consents[0].grant.id
-    answer = {"grant": request.grant_id, "consents": [consent.id for consent in consents]}
+    answer = {"grant": request.grant_id, "consents": [row.id for row in consents], **shown.words}
     _close(session, request, RequestOutcome.AGREED, by, answer, now)
     return consents
 
 
 def decline(
-    session: Session, number: SubscriberNumber, request_id: UUID, *, by: By, clock: Clock
+    session: Session,
+    number: SubscriberNumber,
+    request_id: UUID,
+    *,
+    by: By,
+    clock: Clock,
+    shown: Shown = ON_PAGES,
 ) -> ConsentRequest:
     """Decline a request, which also refuses its topics to the sender on its channel."""
     lock_number(session, number)
@@ -71,7 +117,8 @@ def decline(
         return request
     now = clock()
     _check_open(request, now)
-    _refuse(session, request, topics_of(request), RequestOutcome.DECLINED, by, now)
+    outcome = RequestOutcome.DECLINED
+    _refuse(session, request, topics_of(request), outcome, by, now, shown.words)
     return request
 
 
@@ -99,6 +146,7 @@ def _refuse(
     outcome: RequestOutcome,
     by: By,
     now: datetime,
+    words: Mapping[str, object],
 ) -> None:
     refused = refuse_topics(
         session,
@@ -109,7 +157,7 @@ def _refuse(
         by=by,
         now=now,
     )
-    _close(session, request, outcome, by, {"refusals": refused}, now)
+    _close(session, request, outcome, by, {"refusals": refused, **words}, now)
 
 
 def _close(
@@ -139,16 +187,7 @@ def lapse_due(database: Database, *, clock: Clock) -> int:
     return due.close_each(database, _due, _lapse, clock)
 
 
-def _due(
-    connection: Connection, now: datetime, after: due.Place | None, most: int
-) -> Sequence[due.Place]:
-    query = select(ConsentRequest.answer_by, ConsentRequest.id).where(
-        ConsentRequest.outcome.is_(None),
-        ConsentRequest.answer_by <= now,
-        true() if after is None else tuple_(ConsentRequest.answer_by, ConsentRequest.id) > after,
-    )
-    ordered = query.order_by(ConsentRequest.answer_by, ConsentRequest.id).limit(most)
-    return connection.execute(ordered).all()
+_due = due.finder(ConsentRequest.answer_by, ConsentRequest.id, ConsentRequest.outcome.is_(None))
 
 
 def _lapse(session: Session, request_id: UUID, clock: Clock) -> bool:
@@ -169,5 +208,5 @@ def _lapse(session: Session, request_id: UUID, clock: Clock) -> bool:
         topics = asked - confirmed_topics(
             session, request.number, request.sender_id, request.channel, tuple(asked), now
         )
-    _refuse(session, request, topics, RequestOutcome.LAPSED, By(Via.REGISTRY), now)
+    _refuse(session, request, topics, RequestOutcome.LAPSED, By(Via.REGISTRY), now, {})
     return True

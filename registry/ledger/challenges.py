@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, select, true, tuple_
+from sqlalchemy import select, true, tuple_
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -185,16 +185,7 @@ def void_due(database: Database, *, clock: Clock) -> int:
     return due.close_each(database, _due, _void, clock)
 
 
-def _due(
-    connection: Connection, now: datetime, after: due.Place | None, most: int
-) -> Sequence[due.Place]:
-    query = select(Challenge.evidence_by, Challenge.id).where(
-        Challenge.outcome.is_(None),
-        Challenge.evidence_by <= now,
-        true() if after is None else tuple_(Challenge.evidence_by, Challenge.id) > after,
-    )
-    ordered = query.order_by(Challenge.evidence_by, Challenge.id).limit(most)
-    return connection.execute(ordered).all()
+_due = due.finder(Challenge.evidence_by, Challenge.id, Challenge.outcome.is_(None))
 
 
 def _void(session: Session, challenge_id: UUID, clock: Clock) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, select, true, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from registry.database import Clock, Database
 
@@ -22,10 +22,31 @@ GROUP = 100
 Place = tuple[datetime, UUID]
 """Where a row stands among those that are due: by what time it was, and its id."""
 
+Find = Callable[[Connection, datetime, Place | None, int], Sequence[Place]]
+"""Returns the next rows that are due at a time, behind a place, and no more than so many."""
+
+
+def finder(
+    by: InstrumentedAttribute[datetime],
+    row_id: InstrumentedAttribute[UUID],
+    still_open: ColumnElement[bool],
+) -> Find:
+    """Return what finds the rows that are still open after the time that they name."""
+
+    def find(
+        connection: Connection, now: datetime, after: Place | None, most: int
+    ) -> Sequence[Place]:
+        query = select(by, row_id).where(
+            still_open, by <= now, true() if after is None else tuple_(by, row_id) > after
+        )
+        return connection.execute(query.order_by(by, row_id).limit(most)).all()
+
+    return find
+
 
 def close_each(
     database: Database,
-    find: Callable[[Connection, datetime, Place | None, int], Sequence[Place]],
+    find: Find,
     close: Callable[[Session, UUID, Clock], bool],
     clock: Clock,
 ) -> int:

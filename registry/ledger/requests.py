@@ -4,48 +4,53 @@ No answer is refusal, and the same or a similar question is not put again (R5). 
 sender hears depends on what it may not know: not on refusals, nor on whether anybody declined.
 """
 
-import unicodedata
 from datetime import datetime, timedelta
-from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from registry.consent import Channel, Topic
 from registry.database import Clock, lock_number
-from registry.ledger import acts
+from registry.ledger import acts, similarity
 from registry.ledger.acts import By
 from registry.ledger.grants import CapTerms, check_channel, confirmed_topics
 from registry.ledger.hours import next_contact
 from registry.ledger.refusals import refused_topics
-from registry.models import ANY, ConsentRequest, Notice, RequestOutcome, Via, number_key
+from registry.models import ANY, ConsentRequest, Notice, RequestOutcome, Via
 from registry.numbers import SubscriberNumber
 from registry.policy import Policy
 
-
-class RequestState(StrEnum):
-    """What a sender is shown of its request. Before its last day nobody sees a refusal."""
-
-    WAITING = "waiting"
-    AGREED = "agreed"
-    REFUSED = "refused"
-
-
-def request_state(request: ConsentRequest, now: datetime) -> RequestState:
-    """Return what a sender is shown: declining looks like not answering."""
-    if request.outcome is RequestOutcome.AGREED:
-        return RequestState.AGREED
-    return RequestState.WAITING if now < request.answer_by else RequestState.REFUSED
+LONGEST_NOTICE = 10_000
+"""Characters of the text that a sender asks with."""
+LONGEST_TERM = 3650
+"""Days for which a sender may ask."""
+MOST_CONTACTS = 1_000_000
+"""Contacts in a period that a sender may ask for."""
 
 
-def own_request(session: Session, request_id: UUID, sender_id: UUID) -> ConsentRequest:
-    """Return a sender's own request."""
-    request = session.get(ConsentRequest, request_id)
-    if request is None or request.sender_id != sender_id:
-        raise acts.not_found("request")
-    return request
+def check_terms(
+    *, topics: tuple[Topic, ...], cap: CapTerms, valid_for_days: int, notice_text: str
+) -> None:
+    """Raise `INVALID`, naming the field, when a question does not state its terms (R4)."""
+    if not topics or len(set(topics)) < len(topics):
+        raise acts.invalid("topics", "are none, or name one twice")
+    if not 1 <= cap.count <= MOST_CONTACTS:
+        raise acts.invalid("cap", f"counts 1 to {MOST_CONTACTS} contacts")
+    if not 1 <= valid_for_days <= LONGEST_TERM:
+        raise acts.invalid("valid_for_days", f"is 1 to {LONGEST_TERM}")
+    if not 1 <= len(notice_text) <= LONGEST_NOTICE:
+        raise acts.invalid("notice_text", f"has 1 to {LONGEST_NOTICE} characters")
+
+
+def asked_before(session: Session, sender_id: UUID, line_key: bytes) -> ConsentRequest | None:
+    """Return the request that an imported line of the sender's led to, if it did."""
+    return session.scalar(
+        select(ConsentRequest).where(
+            ConsentRequest.line_key == line_key, ConsentRequest.sender_id == sender_id
+        )
+    )
 
 
 def ask(
@@ -60,17 +65,22 @@ def ask(
     notice_text: str,
     policy: Policy,
     clock: Clock,
+    line_key: bytes | None = None,
 ) -> ConsentRequest:
     """Put a sender's question to a subscriber, within the hours in which one may be contacted.
 
-    Raises `CONFLICT` when the same or a similar one was put before, unless it was agreed to, and
-    when a confirmed consent is in force. Where a refusal covers the question no SMS is sent; the
-    subscriber finds it in the portal, and the sender sees no difference.
+    Raises `INVALID` as `check_terms` does, and `CONFLICT` when the same or a similar one was put
+    before, unless it was agreed to, and when a confirmed consent is in force. Where a refusal
+    covers the question no SMS is sent; the subscriber finds it in the portal, and the sender sees
+    no difference. An imported line, known by its key, leads to one request however often it comes.
     """
     check_channel(channel, number)
+    check_terms(topics=topics, cap=cap, valid_for_days=valid_for_days, notice_text=notice_text)
     lock_number(session, number)
+    if line_key is not None and (first := asked_before(session, sender_id, line_key)):
+        return first
     now = clock()
-    fingerprint = _fingerprint(session, notice_text)
+    fingerprint = similarity.fingerprint(session, notice_text)
     if confirmed_topics(session, number, sender_id, channel, topics, now):
         raise acts.conflict("a confirmed consent for one of the topics is in force")
     for earlier in _similar(session, number, sender_id, channel, topics, fingerprint):
@@ -90,19 +100,13 @@ def ask(
         covered=bool(refused & {*topics, ANY}),
         recorded_at=now,
         answer_by=now + timedelta(days=policy.requests.answer_days),
+        line_key=line_key,
     )
     request.event_id = _asked_event(session, request, now)
     session.add(request)
     _tell(session, request, policy, now)
     session.flush()
     return request
-
-
-def _fingerprint(session: Session, notice_text: str) -> bytes:
-    """Return a keyed digest of the letters of a text, which small changes leave as they are."""
-    folded = unicodedata.normalize("NFKC", notice_text).casefold()
-    letters = "".join(each for each in folded if unicodedata.category(each)[0] in "LM")
-    return number_key(session.get_bind().dialect).digest(b"consent request " + letters.encode())
 
 
 def _similar(
@@ -115,18 +119,20 @@ def _similar(
 ) -> list[ConsentRequest]:
     """Return the sender's earlier requests of the number that a new one would repeat.
 
-    Those to an earlier subscriber are among them: otherwise a sender could find out, by asking
-    again, that a number went to somebody else.
+    One about a topic of the new one, on its channel, is similar whatever it says; one that says
+    the same is, whatever it is about. Those to an earlier subscriber are among them: otherwise a
+    sender could find out, by asking again, that a number went to somebody else.
     """
     query = select(ConsentRequest).where(
-        ConsentRequest.number == number,
-        ConsentRequest.sender_id == sender_id,
-        or_(ConsentRequest.channel == channel, ConsentRequest.fingerprint == fingerprint),
+        ConsentRequest.number == number, ConsentRequest.sender_id == sender_id
     )
     return [
         earlier
         for earlier in session.scalars(query)
-        if earlier.fingerprint == fingerprint or topics_of(earlier) & set(topics)
+        if (earlier.channel is channel and topics_of(earlier) & set(topics))
+        # Its text is read again: what was stored may be of a release that compared less.
+        or fingerprint
+        in (earlier.fingerprint, similarity.fingerprint(session, earlier.notice_text))
     ]
 
 

@@ -9,7 +9,9 @@ from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import ledger, subscribers
 from registry.errors import Kind, RegistryError
+from registry.ledger import Shown, Way
 from registry.models import RequestOutcome
+from registry.portal import languages
 from registry.portal.visitors import visitor
 from registry.runtime import Registry
 from registry.subscribers import PAGE, OwnRequest
@@ -53,7 +55,13 @@ def add(my: Blueprint, registry: Registry) -> None:
         try:
             with registry.database.write() as storage:
                 ledger.agree(
-                    storage, number, request_id, by=by, policy=registry.policy, clock=registry.clock
+                    storage,
+                    number,
+                    request_id,
+                    by=by,
+                    policy=registry.policy,
+                    clock=registry.clock,
+                    shown=_shown(),
                 )
                 own = _find(registry, storage, request_id)
                 if not own.in_force:
@@ -69,12 +77,21 @@ def add(my: Blueprint, registry: Registry) -> None:
         try:
             with registry.database.write() as storage:
                 ledger.decline(
-                    storage, visitor().number, request_id, by=visitor().by, clock=registry.clock
+                    storage,
+                    visitor().number,
+                    request_id,
+                    by=visitor().by,
+                    clock=registry.clock,
+                    shown=_shown(),
                 )
                 own = _find(registry, storage, request_id)
                 return _answered(registry, own, gettext("You declined. The answer stays no."))
         except RegistryError as error:
             return _as_before(registry, request_id, error)
+
+
+def _shown() -> Shown:
+    return Shown(Way.PAGES, languages.language())
 
 
 def _find(registry: Registry, storage: Session, request_id: UUID) -> OwnRequest:
