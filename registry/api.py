@@ -1,6 +1,7 @@
 """API v1: importing the route modules adds their routes to it."""
 
 from registry.routes import (
+    applications,
     challenges,
     complaints,
     consents,
@@ -9,12 +10,14 @@ from registry.routes import (
     numbers,
     organisations,
     requests,
+    suspensions,
     violations,
     wishes,
 )
 from registry.routes.blueprint import v1
 
 __all__ = [
+    "applications",
     "challenges",
     "complaints",
     "consents",
@@ -23,6 +26,7 @@ __all__ = [
     "numbers",
     "organisations",
     "requests",
+    "suspensions",
     "v1",
     "violations",
     "wishes",

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import InternalServerError as UnhandledError
 from werkzeug.wrappers.response import Response as AnyResponse
 
-from registry import access, idempotency
+from registry import access, idempotency, senders
 from registry.access import Caller, Scope
 from registry.audit import Recorder
 from registry.budgets import RequestLimiter
@@ -32,6 +32,8 @@ LARGEST_BODY = 2 * 1024 * 1024
 PROBLEM = "application/problem+json"
 PUBLIC = "public"
 """The scope of routes that anybody may use."""
+APPLICANT = "applicant"
+"""The scope of routes for whoever has the key of an application."""
 
 STATUS = {
     Kind.MALFORMED: 400,
@@ -67,6 +69,8 @@ class _Parser(FlaskParser):
     """Reads bodies strictly; what a schema refuses becomes a problem document."""
 
     def load_json(self, req: Any, schema: Any) -> Any:
+        if getattr(schema, "optional", False) and not _read_body():
+            return {}
         return read_json()
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
@@ -93,7 +97,12 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
     ARGUMENTS_PARSER = _Parser()
 
     def arguments(self, schema: type[Schema], **more: Any) -> Any:
-        """Read a view's arguments by a schema, which is made once and not at every request."""
+        """Read a view's arguments by a schema, which is made once and not at every request.
+
+        One that says it is `optional` takes a body that was left out for an empty object.
+        """
+        if getattr(schema, "optional", False):
+            more["required"] = False
         return super().arguments(schema(), **more)
 
 
@@ -218,6 +227,22 @@ def public(view: type_of_view) -> type_of_view:
     return _document(limited, PUBLIC, security=[])
 
 
+def applicant(view: type_of_view) -> type_of_view:
+    """Let whoever has the key of an application use a view, which gets the application's id."""
+
+    @wraps(view)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        limit_address()
+        application_id = senders.whose_application(registry().database.key, _bearer())
+        if application_id is None:
+            _authenticate()
+            raise RegistryError(Kind.SCOPE_MISSING, "this is not the key of an application")
+        return view(*args, application_id=application_id, **kwargs)
+
+    checked.scopes = (APPLICANT,)  # type: ignore[attr-defined]
+    return _document(checked, APPLICANT, security=[{"key": []}])
+
+
 def limit_address() -> None:
     """Count a request of somebody without a key; raises `RATE_LIMITED` when they are too many."""
     per_second = registry().policy.limits.public_requests_per_second
@@ -236,13 +261,16 @@ def _document(view: type_of_view, scope: str, security: list[Any]) -> type_of_vi
     return cast("type_of_view", described(view))
 
 
-def _authenticate() -> Caller:
+def _bearer() -> str:
+    """Return the key that came with the request, empty when none did."""
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer":
-        key = ""
+    return key.strip() if kind.lower() == "bearer" else ""
+
+
+def _authenticate() -> Caller:
     now = registry().clock()
     with registry().database.read() as connection:
-        found = access.authenticate(connection, key.strip(), now)
+        found = access.authenticate(connection, _bearer(), now)
     per_second, _budgets = found.limits(registry().policy.limits)
     limiter().hit(str(found.organisation_id), per_second)
     recorder().key_used(found.key_id, now)

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from registry import feed, receipts
+from registry import access, feed, receipts
 from registry.consent import Basis, Topic
 from registry.models import Lookup, Notice, OrganisationKind, OutboxItem
 from registry.runtime import Registry
@@ -35,6 +35,10 @@ PAGES = {"static", "public", "signin", "my", "member", "own"}
 """The blueprints of the portal, where people sign in by a code."""
 
 ORGANISATION = "/v1/organisations/<uuid:organisation_id>"
+APPLICATION = "/v1/applications/<uuid:application_id>"
+CHANGE = "/v1/organisations/me/changes/<uuid:application_id>"
+ANY_SCOPE = " ".join(access.Scope)
+
 SCOPES = {
     "POST /v1/lookups": "lookup",
     "POST /v1/lookups/batch": "lookup",
@@ -62,8 +66,30 @@ SCOPES = {
     "POST /v1/organisations": "admin",
     "GET /v1/organisations": "admin oversight",
     f"GET {ORGANISATION}": "admin oversight",
+    f"GET {ORGANISATION}/history": "admin oversight",
+    f"POST {ORGANISATION}/details": "admin",
     f"POST {ORGANISATION}/suspend": "admin",
     f"POST {ORGANISATION}/reinstate": "admin",
+    f"GET {ORGANISATION}/suspensions": "admin oversight",
+    "GET /v1/organisations/me": ANY_SCOPE,
+    "GET /v1/organisations/me/history": ANY_SCOPE,
+    "POST /v1/suspensions/<uuid:suspension_id>/appeals": ANY_SCOPE,
+    "GET /v1/appeals": "admin",
+    "POST /v1/appeals/<uuid:appeal_id>/decide": "admin",
+    "POST /v1/applications": "public",
+    "GET /v1/application": "applicant",
+    "POST /v1/application/withdraw": "applicant",
+    "POST /v1/application/documents": "applicant",
+    "GET /v1/applications": "admin",
+    f"GET {APPLICATION}": "admin",
+    f"GET {APPLICATION}/documents/<uuid:document_id>": "admin",
+    f"POST {APPLICATION}/approve": "admin",
+    f"POST {APPLICATION}/reject": "admin",
+    "POST /v1/organisations/me/changes": "numbers",
+    "GET /v1/organisations/me/changes": "numbers",
+    f"GET {CHANGE}": "numbers",
+    f"POST {CHANGE}/withdraw": "numbers",
+    f"POST {CHANGE}/documents": "numbers",
     f"POST {ORGANISATION}/limits": "admin",
     f"POST {ORGANISATION}/numbers": "admin",
     f"GET {ORGANISATION}/numbers": "admin oversight",
@@ -411,8 +437,11 @@ def test_organisation_is_registered_and_shown(client: Client) -> None:
     assert answer.status_code == 201
     assert {name: answer.json[name] for name in answer.json if name != "id"} == {
         **entity,
+        "licence_number": None,
+        "complaint_phone": "400 123 4567",
         "recorded_at": "2026-12-01T02:00:00Z",
         "suspended": None,
+        "announced": None,
         "limits": {
             "requests_per_second": None,
             "lookup_numbers_per_day": None,
@@ -450,7 +479,12 @@ def test_holding_appears_in_the_public_register_until_its_release(
     assert held.json == {
         "number": "10690007",
         "kind": "port",
-        "holder": {"id": str(world.sender.id), "name": "sender 1", "contact_phone": "4001234567"},
+        "holder": {
+            "id": str(world.sender.id),
+            "name": "sender 1",
+            "contact_phone": "4001234567",
+            "complaint_phone": "4001234567",
+        },
         "channels": ["sms"],
         "usages": ["commercial", "public"],
         "held_from": "2026-12-01T02:00:00Z",

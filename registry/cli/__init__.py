@@ -1,9 +1,19 @@
 """The command `consent-registry`; importing the modules adds their commands to it."""
 
-from registry.cli import keys, lookup, numbers, organisations, outbox, policies, running
+from registry.cli import (
+    applications,
+    keys,
+    lookup,
+    numbers,
+    organisations,
+    outbox,
+    policies,
+    running,
+)
 from registry.cli.command import main
 
 __all__ = [
+    "applications",
     "keys",
     "lookup",
     "main",

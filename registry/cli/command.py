@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ from registry.errors import Kind, RegistryError
 from registry.runtime import Registry
 
 NO, USAGE, UNUSABLE = 1, 2, 3
+MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z"])
+"""The type of an option that is a time with its offset."""
 EXIT = {Kind.UNAVAILABLE: UNUSABLE, Kind.INTERNAL: UNUSABLE}
 
 
@@ -67,3 +70,8 @@ def writing() -> Iterator[tuple[Registry, Session]]:
 def choice(vocabulary: type[Any]) -> click.Choice[str]:
     """Return the type of an option that is one of a vocabulary's words."""
     return click.Choice([word.value for word in vocabulary])
+
+
+def moment(at: datetime) -> str:
+    """Write a time for people, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

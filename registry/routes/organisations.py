@@ -13,15 +13,17 @@ from registry.routes.reading import Body, acting
 from registry.routes.showing import columns, dump
 from registry.schemas.organisations import (
     CursorSchema,
+    DetailsSchema,
+    HistorySchema,
     KeyRequestSchema,
     KeySchema,
     LegalEntitySchema,
     LimitsSchema,
     OrganisationSchema,
     OrganisationsSchema,
-    SuspensionSchema,
+    VersionSchema,
 )
-from registry.web import commit, idempotent, registry, requires
+from registry.web import caller, commit, idempotent, registry, requires
 
 
 @v1.post("/organisations")
@@ -32,7 +34,8 @@ from registry.web import commit, idempotent, registry, requires
 def post_organisation(data: Body) -> Response:
     """Make a legal entity known."""
     return commit(
-        lambda session: _organisation(session, senders.register(session, **data, **acting())), 201
+        lambda session: organisation_object(session, senders.register(session, **data, **acting())),
+        201,
     )
 
 
@@ -46,7 +49,7 @@ def get_organisations(data: Body) -> Response:
         rows = senders.page(session, data["cursor"])
         full = len(rows) == senders.PAGE
         return jsonify(
-            organisations=[_organisation(session, row) for row in rows],
+            organisations=[organisation_object(session, row) for row in rows],
             cursor=str(rows[-1].id) if full else None,
         )
 
@@ -57,34 +60,43 @@ def get_organisations(data: Body) -> Response:
 def get_organisation(organisation_id: UUID) -> Response:
     """Show an organisation."""
     with registry().database.snapshot() as session:
-        return jsonify(_organisation(session, senders.find(session, organisation_id)))
+        return jsonify(organisation_object(session, senders.find(session, organisation_id)))
 
 
-@v1.post("/organisations/<uuid:organisation_id>/suspend")
+@v1.post("/organisations/<uuid:organisation_id>/details")
 @requires(Scope.ADMIN)
 @idempotent
-@v1.arguments(SuspensionSchema)
+@v1.arguments(DetailsSchema)
 @v1.response(200, OrganisationSchema)
-def post_suspension(data: Body, organisation_id: UUID) -> Response:
-    """Suspend an organisation for a recorded reason."""
+def post_details(data: Body, organisation_id: UUID) -> Response:
+    """Correct what an organisation is known by; its history keeps what was said before."""
     return commit(
-        lambda session: _organisation(
-            session, senders.suspend(session, organisation_id, data["reason"], **acting())
+        lambda session: organisation_object(
+            session, senders.correct(session, organisation_id, data, **acting())
         )
     )
 
 
-@v1.post("/organisations/<uuid:organisation_id>/reinstate")
-@requires(Scope.ADMIN)
-@idempotent
-@v1.response(200, OrganisationSchema)
-def post_reinstatement(organisation_id: UUID) -> Response:
-    """End an organisation's suspension."""
-    return commit(
-        lambda session: _organisation(
-            session, senders.reinstate(session, organisation_id, **acting())
-        )
-    )
+@v1.get("/organisations/<uuid:organisation_id>/history")
+@requires(Scope.ADMIN, Scope.OVERSIGHT)
+@v1.response(200, HistorySchema)
+def get_history(organisation_id: UUID) -> Response:
+    """Show all that an organisation was ever known by."""
+    return _history(organisation_id)
+
+
+@v1.get("/organisations/me/history")
+@requires(*Scope, suspended=True)
+@v1.response(200, HistorySchema)
+def get_own_history() -> Response:
+    """Show all that the organisation of the key was ever known by."""
+    return _history(caller().organisation_id)
+
+
+def _history(organisation_id: UUID) -> Response:
+    with registry().database.snapshot() as session:
+        rows = senders.history(session, organisation_id)
+        return jsonify(versions=[dump(VersionSchema, row) for row in rows])
 
 
 @v1.post("/organisations/<uuid:organisation_id>/limits")
@@ -96,7 +108,7 @@ def post_limits(data: Body, organisation_id: UUID) -> Response:
     """Set what an organisation may ask for a second and a day; null keeps the policy's value."""
     limits = senders.Limits(**data)
     return commit(
-        lambda session: _organisation(
+        lambda session: organisation_object(
             session, senders.limit(session, organisation_id, limits, **acting())
         )
     )
@@ -131,12 +143,16 @@ def delete_key(organisation_id: UUID, key_id: UUID) -> Response:
     return Response(status=204)
 
 
-def _organisation(session: Session, row: Organisation) -> Body:
+def organisation_object(session: Session, row: Organisation) -> Body:
+    """Return an organisation as answers show it."""
+    found = senders.suspension(session, row.id)
+    in_effect = found is not None and found.starts_at <= registry().clock()
     return dump(
         OrganisationSchema,
         {
             **columns(row),
             "limits": row,
-            "suspended": senders.suspension(session, row.id),
+            "suspended": found if in_effect else None,
+            "announced": None if in_effect else found,
         },
     )

@@ -28,6 +28,7 @@ class HoldingSchema(Schema):
                 "id": fields.UUID(required=True),
                 "name": fields.String(required=True),
                 "contact_phone": fields.String(required=True),
+                "complaint_phone": fields.String(required=True, allow_none=True),
             },
             name="HolderSchema",
         ),

@@ -31,7 +31,7 @@ from registry.senders.claims import (
     own_claim,
     withdraw_claim,
 )
-from registry.senders.documents import add_document, documents, find_document
+from registry.senders.documents import MEDIA_TYPES, add_document, documents, find_document
 from registry.senders.numbers import (
     Holding,
     Resolved,
@@ -70,6 +70,7 @@ from registry.senders.suspensions import (
 )
 
 __all__ = [
+    "MEDIA_TYPES",
     "PAGE",
     "PHONE",
     "Changes",
