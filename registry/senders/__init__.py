@@ -31,7 +31,6 @@ from registry.senders.claims import (
     own_claim,
     withdraw_claim,
 )
-from registry.senders.documents import MEDIA_TYPES, add_document, documents, find_document
 from registry.senders.numbers import (
     Holding,
     Resolved,
@@ -56,6 +55,7 @@ from registry.senders.organisations import (
     page,
     register,
 )
+from registry.senders.paperwork import MEDIA_TYPES, add_document, documents, find_document
 from registry.senders.suspensions import (
     appeal,
     appeals,
