@@ -19,7 +19,7 @@ from registry.consent import Basis, Channel, Reason, Topic
 from registry.errors import RegistryError
 from registry.ledger import Scope
 from registry.lookup import Asker
-from registry.models import Consent, Reassignment, Refusal
+from registry.models import Consent, ConsentRequest, Reassignment, Refusal
 from registry.numbers import SubscriberNumber
 from tests.factories import (
     OTHER_PORT,
@@ -100,7 +100,18 @@ class Cancel:
     which: int
 
 
-Act = Grant | Refuse | Withdraw | Lift | Confirm | Reassign | Cancel
+@dataclass(frozen=True)
+class Ask:
+    place: Place
+
+
+@dataclass(frozen=True)
+class Answer:
+    which: int
+    yes: bool
+
+
+Act = Grant | Refuse | Withdraw | Lift | Confirm | Reassign | Cancel | Ask | Answer
 WHICH = st.integers(1, 3)
 GRANTS = st.builds(
     Grant,
@@ -122,10 +133,13 @@ KINDS: dict[str, st.SearchStrategy[Act]] = {
     "k": st.builds(Confirm, WHICH),
     "m": st.builds(Reassign, st.integers(0, 2)),
     "c": st.builds(Cancel, WHICH),
+    "q": st.builds(Ask, st.sampled_from(PLACES)),
+    "a": st.builds(Answer, WHICH, st.booleans()),
 }
-ACTS = st.sampled_from("ggggrrwlkmc").flatmap(KINDS.__getitem__)
+ACTS = st.sampled_from("ggggrrwlkmcqqaa").flatmap(KINDS.__getitem__)
 """Grants and refusals are drawn more often: without them there is nothing to end."""
 HISTORIES = st.lists(st.tuples(st.sampled_from([0, 0, 0, 0, 1]), ACTS), min_size=10, max_size=25)
+AGREED_DAYS = 20
 """What happens, day by day, to one of two numbers."""
 
 
@@ -163,6 +177,8 @@ class Refused:
     at: datetime
     order: int
     own_act: bool = True
+    reported: bool = False
+    """By a carrier, and not by the subscriber in the registry."""
     lifted: bool = False
     replaced: bool = False
 
@@ -180,6 +196,15 @@ class Moved:
     cancelled: bool = False
 
 
+@dataclass(eq=False)
+class Asked:
+    """A request for consent, and how it was answered: "" while it is open."""
+
+    act: Ask
+    at: datetime
+    answer: str = ""
+
+
 class Model:
     """What was said about one number, and the reason that follows from it for each place."""
 
@@ -188,6 +213,7 @@ class Model:
         self.agreed: list[Agreed] = []
         self.refused: list[Refused] = []
         self.moved: list[Moved] = []
+        self.asked: list[Asked] = []
 
     def of_this_tenure(self, said: Agreed | Refused) -> bool:
         """A reassignment ends what was recorded before it, save own acts since it took place."""
@@ -246,11 +272,39 @@ class Model:
         self.agreed.append(Agreed(act, now, next(self.order), effective))
         return self.agreed[-1]
 
-    def refuse(self, act: Refuse, now: datetime) -> Refused:
+    def refuse(self, act: Refuse, now: datetime, *, reported: bool = False) -> Refused:
         for other in self.refused:
             other.replaced |= other.act == act and self.stands(other)
-        self.refused.append(Refused(act, now, next(self.order)))
+        self.refused.append(Refused(act, now, next(self.order), reported=reported))
         return self.refused[-1]
+
+    def refuse_place(self, place: Place, now: datetime) -> None:
+        """Refuse as the subscriber; what was said before and beats all is not said again."""
+        act = Refuse(*place)
+        said = [it for it in self.refused if it.act == act and self.stands(it) and not it.reported]
+        passed = any(
+            it.own_act and self.stands(it) and any(it.order > no.order for no in said)
+            for it in self.of(place)
+        )
+        if not said or passed:
+            self.refuse(act, now)
+
+    def is_todays(self, asked: Asked) -> bool:
+        since = max((moved.at for moved in self.moved if not moved.cancelled), default=None)
+        return since is None or asked.at >= since
+
+    def barred(self, place: Place, now: datetime) -> bool:
+        """Tell whether a sender may not ask: never again what was not agreed to (R5)."""
+        refused = any(it.answer != "agreed" for it in self.asked if it.act.place == place)
+        return refused or self.confirmed(place, now) is not None
+
+    def lapse(self, now: datetime, days: int) -> None:
+        """Let what went unanswered count as refused, unless it was confirmed in another way."""
+        for asked in self.asked:
+            if not asked.answer and now >= asked.at + timedelta(days=days):
+                asked.answer = "lapsed"
+                if self.is_todays(asked) and not self.confirmed(asked.act.place, now):
+                    self.refuse_place(asked.act.place, now)
 
     def withdraw(self, consent: Agreed, by_subscriber: bool, now: datetime) -> None:
         """Withdraw; a subscriber who does what the sender did before still leaves a refusal."""
@@ -291,6 +345,7 @@ class History:
         self.consents: list[tuple[Agreed, Consent]] = []
         self.refusals: list[tuple[Refused, Refusal]] = []
         self.reassignments: list[tuple[Moved, Reassignment]] = []
+        self.requests: list[tuple[Asked, ConsentRequest]] = []
 
     def do(self, act: Act, now: datetime) -> None:
         match act:
@@ -299,7 +354,7 @@ class History:
             case Refuse(sender, channel, topic):
                 scope = Scope(channel, topic, getattr(self.world, sender).id if sender else None)
                 refusal = self.world.refuse(self.number, scope)
-                self.refusals.append((self.model.refuse(act, now), refusal))
+                self.refusals.append((self.model.refuse(act, now, reported=True), refusal))
             case Withdraw(which) if self.consents:
                 self.withdraw(*self.consents[-which % len(self.consents)], act, now)
             case Lift(which, own) if self.refusals:
@@ -312,6 +367,10 @@ class History:
                 moved, reassignment = self.reassignments[-which % len(self.reassignments)]
                 self.world.cancel(reassignment)
                 self.model.cancel(moved)
+            case Ask():
+                self.ask(act, now)
+            case Answer(which, yes) if self.requests:
+                self.answer(*self.requests[-which % len(self.requests)], yes, now)
 
     def grant(self, act: Grant, now: datetime) -> None:
         sender, channel, topic = act.place
@@ -353,6 +412,38 @@ class History:
                 act = Grant(place, confirmed=True, days=days)
                 self.consents.append((self.model.grant(act, now), found))
 
+    def ask(self, act: Ask, now: datetime) -> None:
+        sender, channel, topic = act.place
+        with conflict(self.model.barred(act.place, now)):
+            request = self.world.ask(
+                self.number,
+                sender=getattr(self.world, sender),
+                channel=channel,
+                topics=(topic,),
+                valid_for_days=AGREED_DAYS,
+                notice_text=_words(next(FRESH)),
+            )
+            self.model.asked.append(Asked(act, now))
+            self.requests.append((self.model.asked[-1], request))
+
+    def answer(self, asked: Asked, request: ConsentRequest, yes: bool, now: datetime) -> None:
+        answer = "agreed" if yes else "declined"
+        over = asked.answer not in ("", answer)
+        not_found = pytest.raises(RegistryError, match="no such")
+        with conflict(over) if self.model.is_todays(asked) else not_found:
+            if yes:
+                [consent] = self.world.own(ledger.agree, request.id, number=self.number)
+            else:
+                self.world.own(ledger.decline, request.id, number=self.number)
+            if asked.answer:
+                return  # Said twice; nothing changes.
+            asked.answer = answer
+            if yes:
+                act = Grant(asked.act.place, confirmed=True, days=AGREED_DAYS)
+                self.consents.append((self.model.grant(act, now), consent))
+            else:
+                self.model.refuse_place(asked.act.place, now)
+
     def fails(
         self, said: Agreed | Refused, over: bool, *, own: bool
     ) -> AbstractContextManager[object]:
@@ -369,7 +460,13 @@ class History:
 
 
 def conflict(expected: bool) -> AbstractContextManager[object]:
-    return pytest.raises(RegistryError, match=r"already|recorded") if expected else nullcontext()
+    problem = r"already|recorded|answered|in force|agreed to|waits for its answer"
+    return pytest.raises(RegistryError, match=problem) if expected else nullcontext()
+
+
+def _words(number: int) -> str:
+    """Return a text like no other: of letters, since digits make no difference."""
+    return "May we write? " + "".join("abcdefghij"[int(digit)] for digit in str(number))
 
 
 def reasons(world: World, numbers: list[SubscriberNumber], place: Place) -> list[Reason]:
@@ -388,7 +485,7 @@ def reasons(world: World, numbers: list[SubscriberNumber], place: Place) -> list
     return [verdict.reason for verdict in answer.verdicts]
 
 
-EXAMPLES = {"sqlite": 200, "postgresql": 60}
+EXAMPLES = {"sqlite": 150, "postgresql": 40}
 
 
 def test_verdicts_follow_the_model_over_random_histories(world: World, clock: Clock) -> None:
@@ -405,7 +502,11 @@ def test_verdicts_follow_the_model_over_random_histories(world: World, clock: Cl
         models = [subject.model for subject in subjects]
         clock.now = START
         for which, act in history:
-            subjects[which].do(act, clock.pass_(days=1))
+            now = clock.pass_(days=1)
+            ledger.lapse_due(world.registry.database, clock=clock)
+            for model in models:
+                model.lapse(now, world.registry.policy.requests.answer_days)
+            subjects[which].do(act, now)
             for place in PLACES:
                 answers = reasons(world, [subject.number for subject in subjects], place)
                 assert answers == [model.reason(place, clock.now) for model in models]
