@@ -4,7 +4,6 @@ from registry.members.accounts import (
     INVITED_FOR,
     Account,
     begin_join,
-    change_password,
     enter,
     join,
     move_to_application,
@@ -24,7 +23,13 @@ from registry.members.sessions import (
     seen,
     standing,
 )
-from registry.members.signin import begin, check_code, confirm_second_factor, finish
+from registry.members.signin import (
+    begin,
+    change_password,
+    check_code,
+    confirm_second_factor,
+    finish,
+)
 from registry.members.teams import (
     MOST,
     change_role,

@@ -223,17 +223,6 @@ def join(
     return sessions.start(session, member.id, verified=False, now=now)
 
 
-def change_password(
-    session: Session, member_id: UUID, password_hash: str, *, here: UUID, now: datetime
-) -> str:
-    """Set a new password, end all sessions, and return the token of a new one for `here`."""
-    member = session.get_one(Member, member_id, with_for_update=True)
-    member.password_hash = password_hash
-    sessions.end_all(session, member.id, now)
-    events.record(session, "member_password_changed", now, member.organisation_id, about(member))
-    return sessions.start(session, member.id, verified=True, now=now)
-
-
 def about(member: Member) -> dict[str, object]:
     """Return what every event of a member says: ids alone, and no name."""
     return {

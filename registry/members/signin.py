@@ -66,6 +66,24 @@ def finish(session: Session, tried: Try, now: datetime) -> str | None:
     return sessions.start(session, member.id, verified=False, now=now)
 
 
+def change_password(session: Session, tried: Try, password_hash: str, now: datetime) -> str | None:
+    """Set a new password for whoever had the old one right; return the token of a new session.
+
+    All sessions before it end. None when the password was changed since the try began.
+    """
+    member = session.get(Member, tried.member_id, with_for_update=True)
+    if member is None or member.ended_at or member.password_hash != tried.password_hash:
+        return None
+    member.password_hash = password_hash
+    subject, of_address = _tries(session, tried.email, tried.address)
+    attempts.succeeded(session, subject)
+    attempts.take_back(session, of_address)
+    sessions.end_all(session, member.id, now)
+    data = accounts.about(member)
+    events.record(session, "member_password_changed", now, member.organisation_id, data)
+    return sessions.start(session, member.id, verified=True, now=now)
+
+
 def check_code(session: Session, here: Here, written: str, now: datetime) -> str | None:
     """Return the token of a new session when a code is right, None when it is not.
 

@@ -1,11 +1,22 @@
-"""The pages for subscribers and for everybody: server-rendered, in Chinese and in English.
+"""The pages for subscribers, organisations and everybody: server-rendered, Chinese and English.
 
 They ask nothing of another host, keep no personal data in a cookie, and work without scripts.
 """
 
 from flask import Flask
 
-from registry.portal import assets, cookie, languages, pages, public, signin, visitors, words
+from registry.portal import (
+    assets,
+    cookie,
+    languages,
+    links,
+    pages,
+    public,
+    signin,
+    visitors,
+    words,
+)
+from registry.portal.console import blueprints as console
 from registry.portal.my import blueprints
 from registry.runtime import Registry
 
@@ -25,4 +36,6 @@ def attach(app: Flask, registry: Registry) -> None:
     pages.dress(app)
     app.register_blueprint(public.pages(registry))
     app.register_blueprint(signin.pages(registry))
+    app.register_blueprint(links.pages(registry))
     blueprints.attach(app, registry)
+    console.attach(app, registry)

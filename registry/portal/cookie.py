@@ -17,7 +17,9 @@ API = "/v1/"
 NAME = "__Host-registry"
 """Browsers take a cookie of such a name from its own host alone, by https or from themselves."""
 SIGNED_IN = "signed_in"
-"""Under this name the cookie keeps the secret of a session."""
+"""Under this name the cookie keeps the secret of a subscriber's session."""
+MEMBER = "member"
+"""Under this one that of a member of an organisation. Signing in as one ends being the other."""
 
 csrf = CSRFProtect()
 

@@ -6,7 +6,13 @@ from pathlib import Path
 from babel import Locale
 from babel.support import Translations
 from flask import Flask, g, session
-from flask_babel import Babel, format_date, format_datetime, get_translations
+from flask_babel import (
+    Babel,
+    format_date,
+    format_datetime,
+    format_decimal,
+    get_translations,
+)
 from markupsafe import Markup
 
 FOLDER = Path(__file__).parent / "translations"
@@ -35,7 +41,7 @@ def speak(app: Flask) -> None:
         newstyle=True,
     )
     app.jinja_env.globals.update(language=language, language_tag=lambda: TAGS[language()])
-    app.jinja_env.filters.update(day=day, weekday=weekday, moment=moment)
+    app.jinja_env.filters.update(day=day, weekday=weekday, moment=moment, amount=amount)
 
 
 def _catalogue() -> Translations:
@@ -88,6 +94,12 @@ def moment(value: datetime) -> Markup:
 def written_moment(value: datetime) -> str:
     """Return a point in time as `moment` shows it, to be put into a sentence."""
     written: str = format_datetime(value, _MOMENTS[language()])
+    return written
+
+
+def amount(value: int) -> str:
+    """Return a number with its thousands apart."""
+    written: str = format_decimal(value)
     return written
 
 

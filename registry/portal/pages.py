@@ -1,5 +1,6 @@
 """What every page has: its headers, checked forms, and calm words when something goes wrong."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -93,12 +94,15 @@ def dress(app: Flask) -> None:
         app.register_error_handler(unknown, _unknown_address)
 
 
-def protect(blueprint: Blueprint) -> None:
-    """Check the forms of a blueprint, and answer whatever goes wrong in it with a page."""
+def protect(blueprint: Blueprint, largest: Callable[[], int] = lambda: LARGEST_FORM) -> None:
+    """Check the forms of a blueprint, and answer whatever goes wrong in it with a page.
+
+    `largest` returns how many bytes the form of the current request may have.
+    """
 
     @blueprint.before_request
     def check() -> None:
-        request.max_content_length = LARGEST_FORM
+        request.max_content_length = largest()
         csrf.protect()
 
     for kind in web.FAILURES:

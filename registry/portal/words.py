@@ -12,8 +12,13 @@ from markupsafe import Markup
 from registry.consent import Basis, Channel, MessageClass, Reason, Topic
 from registry.models import (
     ANY,
+    AppealOutcome,
+    ApplicationState,
     ChallengeOutcome,
     ComplaintOutcome,
+    ImportKind,
+    ImportState,
+    MemberRole,
     Method,
     OrganisationKind,
     OutboxState,
@@ -129,6 +134,7 @@ WORDS: dict[type[StrEnum], dict[Any, Any]] = {
         OutboxState.FAILED: lazy_gettext("Not sent"),
         OutboxState.UNCERTAIN: lazy_gettext("Perhaps sent"),
         OutboxState.EXPIRED: lazy_gettext("Too late to be sent"),
+        OutboxState.MERGED: lazy_gettext("Said in one SMS with others"),
         OutboxState.MERGED: lazy_gettext("Said in another one"),
     },
     OrganisationKind: {
@@ -137,6 +143,36 @@ WORDS: dict[type[StrEnum], dict[Any, Any]] = {
         OrganisationKind.CARRIER: lazy_gettext("Carrier"),
         OrganisationKind.REGULATOR: lazy_gettext("Regulator"),
         OrganisationKind.OPERATOR: lazy_gettext("Operator of this registry"),
+    },
+    MemberRole: {
+        MemberRole.VIEWER: lazy_gettext("Viewer"),
+        MemberRole.AGENT: lazy_gettext("Agent"),
+        MemberRole.ADMIN: lazy_gettext("Admin"),
+    },
+    ApplicationState: {
+        ApplicationState.SUBMITTED: lazy_gettext("Under review"),
+        ApplicationState.APPROVED: lazy_gettext("Approved"),
+        ApplicationState.REJECTED: lazy_gettext("Rejected"),
+        ApplicationState.WITHDRAWN: lazy_gettext("Taken back"),
+    },
+    AppealOutcome: {
+        AppealOutcome.GRANTED: lazy_gettext("Granted"),
+        AppealOutcome.DISMISSED: lazy_gettext("Dismissed"),
+    },
+    ImportKind: {
+        ImportKind.CONSENTS: lazy_gettext("Consents"),
+        ImportKind.REQUESTS: lazy_gettext("Requests"),
+        ImportKind.REFUSALS: lazy_gettext("Refusals"),
+        ImportKind.REASSIGNMENTS: lazy_gettext("Numbers that went to somebody else"),
+        ImportKind.NUMBERS: lazy_gettext("Sending numbers"),
+    },
+    ImportState: {
+        ImportState.RECEIVING: lazy_gettext("Being received"),
+        ImportState.WAITING: lazy_gettext("Waiting to begin"),
+        ImportState.RUNNING: lazy_gettext("Under way"),
+        ImportState.DONE: lazy_gettext("Done"),
+        ImportState.FAILED: lazy_gettext("Failed"),
+        ImportState.CANCELLED: lazy_gettext("Cancelled"),
     },
 }
 """By vocabulary, since words of two vocabularies may be equal as strings."""

@@ -1,0 +1,53 @@
+"""Putting the console together: its door, which is open to all, and what lies behind it."""
+
+from flask import Blueprint, Flask
+
+from registry.portal.console import (
+    account,
+    application,
+    apply,
+    demo,
+    join,
+    keys,
+    organisation,
+    overview,
+    people,
+    sections,
+    signin,
+    team,
+    words,
+)
+from registry.portal.pages import LARGEST_FORM, protect
+from registry.runtime import Registry
+
+DOOR = (signin, join, apply, demo)
+"""How one comes in."""
+SUBJECTS = (overview, application, keys, team, organisation, account)
+"""What members see and do; every view of these says by `needs` who may use it."""
+
+
+def attach(app: Flask, registry: Registry) -> None:
+    """Add the console to an app."""
+    app.jinja_env.globals.update(
+        member=people.member, member_in=people.is_in, sections=sections.of_member
+    )
+    app.jinja_env.filters.update(told=words.told)
+    door = Blueprint("door", __name__)
+    protect(door)
+    for way in DOOR:
+        way.add(door, registry)
+    console = Blueprint("console", __name__)
+    # Who it is comes first: nothing that a stranger sends is read.
+    people.admit(console, registry)
+    protect(console, lambda: largest_form(app, registry))
+    for subject in SUBJECTS:
+        subject.add(console, registry)
+    app.register_blueprint(door, url_prefix="/console")
+    app.register_blueprint(console, url_prefix="/console")
+
+
+def largest_form(app: Flask, registry: Registry) -> int:
+    """Return how large the form of this request may be: larger where it brings a file."""
+    if not people.takes_file(app):
+        return LARGEST_FORM
+    return LARGEST_FORM + registry.policy.files.evidence_mebibytes * 1024**2
