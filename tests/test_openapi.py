@@ -1,6 +1,7 @@
 """What the service says of itself: its API document, which is true, its keys, health, metrics."""
 
 import re
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -135,6 +136,10 @@ RIGHT: dict[str, Any] = {
     "via": "hotline",
     "uscc": make_uscc(77),
     "contact_phone": "4001234567",
+    "complaint_phone": "4001234567",
+    "contact_name": "Li",
+    "licence_number": "B2-1",
+    "starts_at": None,
     "scopes": ["lookup"],
     "expires_at": None,
     "cursor": None,
@@ -182,6 +187,29 @@ def make_complaints(client: Client) -> dict[str, str]:
     return ids
 
 
+def make_applications(client: Client) -> tuple[dict[str, str], str]:
+    """Have applications made, one for each decision and one with a document, whose id comes too."""
+    decisions = [f"/v1/applications/{{application_id}}/{it}" for it in ("approve", "reject")]
+    said = ("licence_number", "contact_name", "contact_phone", "complaint_phone")
+    details = {"kind": "sender", "name": "A", **{name: RIGHT[name] for name in said}}
+    ids = {}
+    for index, path in enumerate([*decisions, "any"], 90):
+        made = client.post("/v1/applications", {**details, "uscc": make_uscc(index)}).json
+        ids[path] = made["id"]
+    pdf = {"key": made["key"], "content_type": "application/pdf"}
+    return ids, client.post("/v1/application/documents", b"%PDF-1.7", **pdf).json["id"]
+
+
+def announce(client: Client, who: str) -> str:
+    """Announce an organisation's suspension for a day that never comes, and return its id."""
+    path = f"/v1/organisations/{getattr(client.world, who).id}/suspend"
+    far = {"reason": "Complaints.", "starts_at": (START + timedelta(days=365)).isoformat()}
+    assert client.post(path, far, who="operator").status_code == 200
+    shown = client.get("/v1/organisations/me", who=who).json
+    assert shown is not None
+    return str(shown["suspension"]["id"])
+
+
 QUICKLY = settings(
     max_examples=40,
     derandomize=True,
@@ -205,7 +233,7 @@ def test_answers_are_what_the_document_says(
     app: Flask, world: World, who: str, scopes: set[str]
 ) -> None:
     [consent] = world.grant(make_number(3))
-    ids = {
+    ids: dict[str, object] = {
         "organisation_id": world.other_sender.id,
         "consent_id": consent.id,
         "request_id": world.ask(make_number(4)).id,
@@ -215,8 +243,13 @@ def test_answers_are_what_the_document_says(
         "key_id": UUID(world.keys["other_sender"].partition(".")[0]),
         "number": OTHER_PORT,
     }
+    client = Client(app, world)
+    applications, ids["document_id"] = make_applications(client)
+    ids["suspension_id"] = announce(client, who)
+    appeal = f"/v1/suspensions/{announce(client, 'regulator')}/appeals"
+    ids["appeal_id"] = client.post(appeal, {"text": "No."}, who="regulator").json["id"]
     known = {name: str(value) for name, value in ids.items()}
-    complaints = make_complaints(Client(app, world))
+    complaints = make_complaints(client)
     headers = {"Authorization": f"Bearer {world.keys[who]}"}
     answered: dict[str, set[int]] = {}
 
@@ -232,7 +265,10 @@ def test_answers_are_what_the_document_says(
     for result in schema.get_all_operations():
         operation = result.ok()
         if scopes & set(operation.definition.raw["x-scope"].split(", ")):
-            about = {"complaint_id": complaints.get(operation.path, complaints["any"])}
+            about = {
+                "complaint_id": complaints.get(operation.path, complaints["any"]),
+                "application_id": applications.get(operation.path, applications["any"]),
+            }
             QUICKLY(given(cases(operation, {**known, **about}))(ask))()
     # Requests that are never understood would say little about the answers.
     assert {name for name, statuses in answered.items() if min(statuses) >= 300} == set()
