@@ -14,13 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from stdnum.cn import uscc
 
-from registry import access, audit, ledger, lookup, senders
+from registry import access, audit, ledger, lookup, members, senders
 from registry.config import Settings
 from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.errors import Kind, RegistryError
 from registry.ledger import By, CapTerms, Claim, EvidenceClaim, Scope
 from registry.lookup import Asker, Question
-from registry.models import Consent, Method, Organisation, OrganisationKind, State, Via
+from registry.models import Consent, MemberRole, Method, Organisation, OrganisationKind, State, Via
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
 from registry.policy import Period
 from registry.runtime import Registry
@@ -38,6 +38,15 @@ NUMBERS = {
     "absent": "+8613800138004",
 }
 COMMERCIAL = (MessageClass.COMMERCIAL,)
+PEOPLE = {
+    "operator": "王芳 Wang Fang",
+    "sender": "李明 Li Ming",
+    "other_sender": "陈静 Chen Jing",
+    "carrier": "赵磊 Zhao Lei",
+    "regulator": "孙悦 Sun Yue",
+}
+"""Who looks after each organisation of the demo in the console."""
+PASSWORD = "only for a first look"  # noqa: S105 (a demo's; it opens invented data)
 
 
 @dataclass(frozen=True)
@@ -206,9 +215,15 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
         )[1]
         for name, organisation in by_kind.items()
     }
+    emails = {
+        name: _settle(session, organisation, name, now)
+        for name, organisation in by_kind.items()
+        if name in PEOPLE
+    }
     return {
         "url": _url(registry.settings),
         "keys": keys,
+        "members": {"password": PASSWORD, "emails": emails},
         "sender": {
             "id": str(world.sender.id),
             "sms_number": SMS_NUMBER,
@@ -219,6 +234,31 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
         "topic": TOPIC.value,
         "numbers": NUMBERS,
     }
+
+
+def _settle(session: Session, organisation: Organisation, name: str, now: datetime) -> str:
+    """Give an organisation an admin who is there with both factors; return the e-mail."""
+    account = members.read_account(f"{name}@demo.example", PEOPLE[name], PASSWORD)
+    row, code = members.invite(
+        session,
+        organisation.id,
+        account.email,
+        account.name,
+        MemberRole.ADMIN,
+        actor_id=None,
+        now=now,
+    )
+    invited = members.begin_join(session, account.email, code, address="demo", now=now)
+    if invited is None:
+        raise RegistryError(Kind.INTERNAL, "the demo's own code is not good")
+    token = members.join(session, invited, account.password_hash, address="demo", now=now)
+    here = members.find_session(session.connection(), token, now)
+    if here is not None and row.totp_secret is not None:
+        first = members.demo_code(row.totp_secret, now)
+        members.confirm_second_factor(session, here, first, now)
+    row.totp_step = None  # The code of now is to be good for whoever looks at once.
+    members.end_all(session, row.id, now)
+    return account.email
 
 
 def _resources(world: _World) -> None:
@@ -313,7 +353,7 @@ Consent Registry, DEMO: its people, numbers and wishes are invented.
 Subscribers: open {known["url"]}/ and sign in with {numbers["consented"].removeprefix("+86")}.
   The SMS with the code, and all others, can be read at {known["url"]}/demo/outbox.
 
-A marketer asks before it sends, for tomorrow 10:00 in China (consented):
+{_console(known)}A marketer asks before it sends, for tomorrow 10:00 in China (consented):
 {ask("sender", "consented")}
 
 ... and about somebody who withdrew, who refused, who never agreed:
@@ -332,6 +372,18 @@ A campaign of a thousand lines, as people keep them:
 .venv/bin/consent-registry lookup --file examples/campaign.csv
 
 Stop with Ctrl-C; `make run` starts it again with what it has.
+"""
+
+
+def _console(known: dict[str, Any]) -> str:
+    """Return how to see the console; a demo from before there was one has nobody for it."""
+    if "members" not in known:
+        return ""
+    emails, password = known["members"]["emails"], known["members"]["password"]
+    return f"""Organisations: open {known["url"]}/console/ and sign in as {emails["sender"]} or
+  {emails["operator"]} with the password "{password}".
+  The codes that an authenticator app would show are at {known["url"]}/demo/totp.
+
 """
 
 

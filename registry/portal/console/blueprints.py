@@ -20,7 +20,7 @@ from registry.portal.console import (
 from registry.portal.pages import LARGEST_FORM, protect
 from registry.runtime import Registry
 
-DOOR = (signin, join, apply, demo)
+DOOR = (signin, join, apply)
 """How one comes in."""
 SUBJECTS = (overview, application, keys, team, organisation, account)
 """What members see and do; every view of these says by `needs` who may use it."""
@@ -42,6 +42,7 @@ def attach(app: Flask, registry: Registry) -> None:
     protect(console, lambda: largest_form(app, registry))
     for subject in SUBJECTS:
         subject.add(console, registry)
+    app.register_blueprint(demo.pages(registry))
     app.register_blueprint(door, url_prefix="/console")
     app.register_blueprint(console, url_prefix="/console")
 

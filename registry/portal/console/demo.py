@@ -5,16 +5,19 @@ from sqlalchemy import select
 
 from registry import members
 from registry.models import Member
+from registry.portal.pages import protect
 from registry.runtime import Registry
 
 MOST = 50
 
 
-def add(door: Blueprint, registry: Registry) -> None:
-    """Add the page to the door of the console."""
+def pages(registry: Registry) -> Blueprint:
+    """Return the blueprint of the page."""
+    demo = Blueprint("demo", __name__)
+    protect(demo)
 
-    @door.get("/demo-codes")
-    def demo_codes() -> str:
+    @demo.get("/demo/totp")
+    def codes() -> str:
         """Show the current codes of a demo's members; there is no such page anywhere else."""
         if not registry.demo:
             abort(404)
@@ -26,5 +29,7 @@ def add(door: Blueprint, registry: Registry) -> None:
                 .order_by(Member.id)
                 .limit(MOST)
             ).all()
-            codes = [(row, members.demo_code(row.totp_secret or "", now)) for row in rows]
-            return render_template("console/demo_codes.html", codes=codes)
+            shown = [(row, members.demo_code(row.totp_secret or "", now)) for row in rows]
+            return render_template("console/demo_codes.html", codes=shown)
+
+    return demo
