@@ -5,14 +5,16 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.engine import URL
 
-from registry import cli, feed, receipts, runtime
+from registry import cli, feed, receipts, runtime, senders
 from registry.config import Settings
+from registry.database import Database, utc_now
 from registry.demo import CAMPAIGN
 from tests.factories import make_uscc
 
@@ -33,6 +35,11 @@ class Shell:
         done = CliRunner().invoke(cli.main, list(arguments), env=environment)
         assert done.exit_code == code, done.output
         return done
+
+    def open(self) -> Database:
+        """Open the registry's database, as another process may."""
+        url = self.environment.get("REGISTRY_DATABASE_URL")
+        return runtime.open_registry(Settings(self.folder, database_url=url)).database
 
 
 @pytest.fixture
@@ -113,6 +120,50 @@ def test_operator_registers_an_organisation_with_number_and_key(ready: Shell) ->
     ready("key", "revoke", organisation, key.partition(".")[0])
     ready("number", "release", organisation, "10690001234")
     ready("number", "show", "10690001234", code=NO)
+
+
+def test_operator_decides_an_application_that_came_on_paper(ready: Shell, tmp_path: Path) -> None:
+    licence = tmp_path / "licence.pdf"
+    licence.write_bytes(b"%PDF-1.7")
+    said = (
+        "星河百货", make_uscc(1), "--licence", "B2-1", "--contact-name", "Li",
+        "--contact-phone", "4001234567", "--complaint-phone", "95533", "--document", str(licence),
+    )  # fmt: skip
+    first = ready("organisation", "apply", "sender", *said).output.strip()
+    ready("organisation", "apply", "sender", *said, code=NO)
+    ready("organisation", "apply", "carrier", *said, code=USAGE)
+    ready("organisation", "reject", first, code=USAGE)
+    ready("organisation", "reject", first, "--reason", "The copy cannot be read.")
+    second = ready("organisation", "apply", "sender", *said).output.strip()
+    listed = ready("organisation", "applications").output
+    assert (first in listed, second in listed) == (False, True)
+    [document] = [line.split()[1] for line in listed.splitlines() if "document" in line]
+    ready("organisation", "document", second, document, str(tmp_path / "copy.pdf"))
+    assert (tmp_path / "copy.pdf").read_bytes() == b"%PDF-1.7"
+    organisation = ready("organisation", "approve", second).output.strip()
+    ready("organisation", "approve", second, code=NO)
+    ready("organisation", "correct", organisation, "--name", "星河超市")
+    shown = ready("organisation", "show", organisation).output
+    assert shown.index("星河百货") < shown.index("星河超市")
+
+
+def test_operator_announces_a_suspension_and_decides_the_appeal(ready: Shell) -> None:
+    organisation = ready("organisation", "add", "sender", "x", make_uscc(1), "10086").output.strip()
+    suspend = ("organisation", "suspend", organisation, "--reason", "complaints", "--from")
+    ready(*suspend, "2020-01-01T00:00:00+0800", code=NO)
+    assert "2999-12-31T16:00:00Z" in ready(*suspend, "3000-01-01T00:00:00+0800").output
+    assert "active" in ready("organisation", "list").output
+    with closing(ready.open()) as database, database.write() as session:
+        [row] = senders.suspensions(session, UUID(organisation))
+        appeal = senders.appeal(
+            session, row.id, "We ask first.", organisation_id=row.organisation_id, now=utc_now()
+        )
+    assert "We ask first." in ready("organisation", "appeals").output
+    ready("organisation", "decide-appeal", str(appeal.id), "granted", "--reason", "They do.")
+    shown = ready("organisation", "show", organisation).output
+    assert "granted: We ask first." in shown
+    assert "ended: They do." in shown
+    assert ready("organisation", "appeals").output == ""
 
 
 def test_demo_answers_the_four_numbers_as_it_says(demo: Shell) -> None:
@@ -249,8 +300,7 @@ def test_settings_that_make_no_sense_are_refused(shell: Shell) -> None:
 
 
 def test_events_are_printed_from_a_position_on_without_numbers(demo: Shell) -> None:
-    opened = runtime.open_registry(Settings(demo.folder)).database
-    with closing(opened), opened.write() as session:
+    with closing(demo.open()) as opened, opened.write() as session:
         given = feed.sequence(session)
     lines = [json.loads(line) for line in demo("events").output.splitlines()]
     assert [line["position"] for line in lines] == list(range(1, given + 1))
