@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,14 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from registry.errors import Kind, RegistryError
 from registry.models import State, number_key
-from registry.numbers import NumberKey, SubscriberNumber
+from registry.numbers import NumberKey, SubscriberNumber, split_tokens
 
 Clock = Callable[[], datetime]
 """Returns the time, with zone. Edges pass it down; nothing else reads a clock."""
@@ -201,6 +202,9 @@ HOLDINGS_LOCK = (4, 0)
 CODES_LOCK = (5, 0)
 FILES_LOCK = 6
 _NUMBER_LOCK = select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
+_TRY_NUMBER_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
+_NUMBER_LOCKS = text("SELECT count(pg_advisory_xact_lock(lock)) FROM unnest(:locks) AS lock")
+"""Takes them one after the other, in the order in which they are given."""
 
 
 def lock_number(session: Session, number: SubscriberNumber) -> None:
@@ -209,15 +213,29 @@ def lock_number(session: Session, number: SubscriberNumber) -> None:
     On SQLite the writer's transaction is the lock already.
     """
     if session.get_bind().dialect.name == "postgresql":
-        token = number_key(session.get_bind().dialect).token(number)
-        lock = {"lock": int.from_bytes(token[:8], signed=True)}
-        session.connection().execute(_NUMBER_LOCK, lock)
+        [lock] = _locks(session, [number])
+        session.connection().execute(_NUMBER_LOCK, {"lock": lock})
+
+
+def try_lock_number(session: Session, number: SubscriberNumber) -> bool:
+    """Take a number's lock if nobody has it, and tell so, without ever waiting for it."""
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    [lock] = _locks(session, [number])
+    return bool(session.connection().scalar(_TRY_NUMBER_LOCK, {"lock": lock}))
 
 
 def lock_numbers(session: Session, numbers: Iterable[SubscriberNumber]) -> None:
     """Lock several numbers, always in one order, so that two who do it never wait in a ring."""
-    for number in sorted(numbers, key=lambda number: number.e164):
-        lock_number(session, number)
+    if session.get_bind().dialect.name == "postgresql":
+        by_text = {number.e164: number for number in numbers}
+        locks = _locks(session, [by_text[e164] for e164 in sorted(by_text)])
+        session.connection().execute(_NUMBER_LOCKS, {"locks": locks})
+
+
+def _locks(session: Session, numbers: Sequence[SubscriberNumber]) -> list[int]:
+    tokens = split_tokens(number_key(session.get_bind().dialect).tokens(numbers))
+    return [int.from_bytes(token[:8], signed=True) for token in tokens]
 
 
 def lock_holdings(session: Session) -> None:

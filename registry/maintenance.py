@@ -45,7 +45,13 @@ CODES_KEPT = UNAGREED_KEPT = timedelta(days=2)
 SESSIONS_KEPT = timedelta(days=1)
 ATTEMPTS_KEPT = timedelta(days=2)
 """What was tried in vain is forgotten by whoever counts it after a day."""
-FINISHED = (OutboxState.SENT, OutboxState.FAILED, OutboxState.UNCERTAIN, OutboxState.EXPIRED)
+FINISHED = (
+    OutboxState.SENT,
+    OutboxState.FAILED,
+    OutboxState.UNCERTAIN,
+    OutboxState.EXPIRED,
+    OutboxState.MERGED,
+)
 MONTHS_AHEAD = 2
 _PARTITIONS = text(
     "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid"

@@ -94,6 +94,7 @@ def main(application: str = "registry:create_app") -> None:
         factory=True,
         websockets=False,
         log_level=LogLevels.warning,
+        log_access=False,  # A path may hold the secret of a short link.
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     ).serve()

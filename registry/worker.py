@@ -113,6 +113,7 @@ def _lane(registry: Registry, backend: Backend, *, urgent: bool) -> Job:
         registry.clock,
         urgent=urgent,
         hours=None if registry.demo else registry.policy.contact_hours,
+        digest_from=registry.policy.notices.digest_from,
         keep_codes=registry.demo,
     )
     return Job("sending of SMS", Pace(lane).step)

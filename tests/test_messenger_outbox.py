@@ -190,8 +190,8 @@ def test_sqlite_finds_what_is_due_lost_or_late_by_an_index(
 
 
 BY_DAY = [
-    Notice.CONSENT_ASSERTED, Notice.CONSENT_REQUESTED, Notice.CHALLENGE_ANSWERED,
-    Notice.CONSENT_VOIDED, Notice.COMPLAINT_MOVED,
+    Notice.CONSENT_ASSERTED, Notice.CONSENTS_ASSERTED, Notice.CONSENT_REQUESTED,
+    Notice.CHALLENGE_ANSWERED, Notice.CONSENT_VOIDED, Notice.COMPLAINT_MOVED,
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from registry import ledger, messenger
 from registry.consent import Channel, Topic
 from registry.ledger import CapTerms, Scope
-from registry.messenger import sms
+from registry.messenger import outbox, sms
 from registry.messenger.texts import MOST_PARTS, House, harmless
 from registry.messenger.wording import CHINESE, ENGLISH, LANGUAGES
 from registry.models import (
@@ -23,13 +23,15 @@ from registry.models import (
     FamilyEnd,
     FamilyLink,
     Notice,
+    Organisation,
+    OrganisationKind,
     OutboxItem,
     OutboxState,
 )
 from registry.numbers import parse_subscriber
 from registry.policy import Period
 from registry.runtime import Registry
-from tests.factories import START, Clock, World, make_number
+from tests.factories import START, Clock, World, make_number, make_organisation
 from tests.sms_factories import (
     CODE,
     HOUSE,
@@ -142,7 +144,36 @@ def replying(key: str, **details: Any) -> Callable[[World], UUID]:
     return lambda world: queue_reply(world, key=key, **details)
 
 
-MANY = [{"word": "N", "code": code, "sender": SENDER} for code in range(1, 9)]
+def digest(world: World, senders: int, **terms: Any) -> UUID:
+    """Put what some senders assert, or one does three times, into one message; return its id."""
+    many = max(senders, 3)
+    names = [SENDER if senders > 1 else ""] * many
+    topics = list(Topic)[:many]
+    digest_id, now = uuid7(), world.registry.clock()
+
+    def merge(session: Any) -> None:
+        for part in session.scalars(select(OutboxItem)):
+            outbox.merge(part, digest_id)
+        notice = Notice.CONSENTS_ASSERTED
+        messenger.queue(session, notice, make_number(), digest_id, now=now, item_id=digest_id)
+
+    for index, (name, topic) in enumerate(zip(names, topics, strict=True)):
+        sender = another_sender(world, index, name) if name else world.sender
+        world.grant(sender=sender, topics=(topic,), **terms)
+    world.do(merge)
+    return digest_id
+
+
+def another_sender(world: World, index: int, name: str) -> Organisation:
+    def register(session: Any) -> Organisation:
+        made = make_organisation(session, OrganisationKind.SENDER, 100 + index)
+        made.name = f"{index}{name}"
+        return made
+
+    return world.do(register)
+
+
+MANY = [{"word": "N", "code": code, "sender": SENDER, "more": code - 1} for code in range(1, 9)]
 TERMS: dict[str, Any] = {
     "topics": tuple(Topic), "cap": CapTerms(2, Period.WEEK), "channel": Channel.VOICE,
 }  # fmt: skip
@@ -154,6 +185,9 @@ MESSAGES: dict[str, Make] = {
     "code.family": lambda w: queue_code(w, purpose=CodePurpose.FAMILY, carer=str(OTHER)),
     "consent_asserted": asserted,
     "consent_asserted of all": lambda world: asserted(world, **TERMS),
+    "consents_asserted.one": lambda world: digest(world, 1),
+    "consents_asserted.many": lambda world: digest(world, 3),
+    "consents_asserted.many at length": lambda world: digest(world, 12),
     "consent_requested": lambda world: requested(world, notice_text="May we?"),
     "consent_requested at length": lambda w: requested(w, notice_text=QUOTE, **TERMS),
     "refusal_lifted": lifted,
@@ -177,6 +211,7 @@ MESSAGES: dict[str, Make] = {
         f"reply.{key}": replying(key, sender=SENDER)
         for key in ("unsubscribed", "unsubscribed_all", "withdrawn", "agreed", "declined")
     },
+    "reply.withdrawn_many": replying("withdrawn_many", many=3),
     "reply.which_one": replying("which_one", list=MANY),
 }  # fmt: skip
 
@@ -260,16 +295,34 @@ WORDS: list[tuple[str, Make, list[str]]] = [
         "zh",
         lambda world: requested(world, valid_for_days=90, topics=(Topic.LOANS, Topic.GAMES)),
         ["贷款、游戏", "每天最多10次", "为期90天", "同意回复Y1，拒绝回复N1",
-         "截至2026年12月8日10:00不答复即为拒绝"],
+         "或打开 https://portal.example/r/", " 选择；截至2026年12月8日10:00不答复即为拒绝"],
     ),
     (
         "en",
         requested,
-        ["asks consent to SMS about retail", "at most 10 a day", "for 30 days", "Reply Y1 or N1;",
-         'They say: "May we send you', "no answer by 8 Dec 2026 10:00 is no"],
+        ["asks consent to SMS: retail", "at most 10 a day", "30 days",
+         "Reply Y1 or N1 by 8 Dec 10:00", 'They say: "May we send you', "else no. https://portal.example/r/"],
     ),
     ("zh", lambda world: asserted(world, **TERMS), ["贷款、保险、证券等12类", "营销电话"]),
     ("en", lambda world: asserted(world, **TERMS), ["loans, insurance, securities and 9 more"]),
+    (
+        "zh",
+        lambda world: digest(world, 1),
+        ["sender 1称您已3次同意接收其营销短信或电话：贷款、保险、证券", "回复TD1即全部拒收",
+         "https://portal.example/my/consents 逐项查看"],
+    ),
+    (
+        "zh",
+        lambda world: digest(world, 3),
+        [f"0{SENDER[:18]}…、1{SENDER[:18]}…、2{SENDER[:18]}…（共3家企业）称您已同意"],
+    ),
+    (
+        "en",
+        lambda world: digest(world, 12),
+        ["and 9 more (12 companies) say you agreed", "Reply TD1 to stop all"],
+    ),
+    ("zh", replying("withdrawn_many", many=3), ["您撤回了对3家企业的同意，立即生效"]),
+    ("zh", replying("which_one", list=MANY), ["N1 ", "N2 ", "等2家"]),
     ("zh", lifted, ["您对sender 1的营销短信（贷款）的拒收已解除", "重新拒收"]),
     ("en", lifted, ["Your refusal of SMS (loans) from sender 1 was lifted"]),
     ("zh", MESSAGES["consent_voided"], ["sender 1未能证明", "作废", "拒收"]),

@@ -28,6 +28,7 @@ def outbox_list(state: str | None, most: int) -> None:
             click.echo(
                 f"{row.id}  {row.state:9}  {row.notice:18}  {row.number}"
                 f"  {row.recorded_at:%Y-%m-%dT%H:%MZ}  tried {row.attempts}"
+                + (f"  in {row.merged_into}" if row.merged_into else "")
             )
 
 

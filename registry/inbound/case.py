@@ -29,9 +29,13 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Case:
-    """An SMS in hand, under its number's lock; `since` is when today's subscriber got it."""
+    """An SMS in hand, under its number's lock; `since` is when today's subscriber got it.
+
+    Its `id` is that of the row which it is going to be kept in.
+    """
 
     session: Session
+    id: UUID
     message: Inbound
     said: Said
     by: By

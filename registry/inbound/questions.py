@@ -11,10 +11,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, select, true
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import aliased, joinedload
 
 from registry.inbound.case import Case
 from registry.ledger import CLOCK_LEEWAY
+from registry.messenger import outbox
 from registry.messenger.replies import CODES
 from registry.models import (
     Consent,
@@ -44,12 +45,19 @@ _MAY_BE_READ = (
 
 @dataclass(frozen=True)
 class Question:
-    """A question that was put by SMS; its subject is a request, or a grant that was asserted."""
+    """A question that was put by SMS; its subject is a request, or a grant that was asserted.
+
+    That of a digest is the digest, and it has `parts`: the grants that it told of, of `sender` and
+    of so many `more`. Of a request it keeps what was `said`.
+    """
 
     subject_id: UUID
     sender: str
     code: int | None
     language: str
+    said: str | None = None
+    parts: tuple[UUID, ...] = ()
+    more: int = 0
 
 
 def asked_back(case: Case) -> InboundMessage | None:
@@ -78,7 +86,7 @@ def open_requests(case: Case, sender_id: UUID | None = None) -> list[Question]:
     """Return the requests, of one sender or of all, that wait for this subscriber's answer."""
     waiting = (ConsentRequest.outcome.is_(None), ConsentRequest.answer_by > case.now)
     return [
-        Question(request.id, request.sender.name, item.reply_code, item.language)
+        Question(request.id, request.sender.name, item.reply_code, item.language, item.text)
         for item, request in case.session.execute(_requests(case, *waiting, *_from(sender_id)))
     ]
 
@@ -109,14 +117,39 @@ def _requests(case: Case, *where: ColumnElement[bool]) -> Select[OutboxItem, Con
 
 
 def told_assertions(case: Case) -> list[Question]:
-    """Return the assertions that this subscriber was told of lately and has not put an end to."""
+    """Return the assertions that this subscriber was told of lately and has not put an end to.
+
+    Those of one digest are one question.
+    """
+    part = aliased(OutboxItem)
+    alone = _told(case, Notice.CONSENT_ASSERTED).join(
+        Consent, Consent.grant_id == OutboxItem.subject_id
+    )
+    together = (
+        _told(case, Notice.CONSENTS_ASSERTED)
+        .join(part, part.merged_into == OutboxItem.id)
+        .join(Consent, Consent.grant_id == part.subject_id)
+    )
+    rows = [row for query in (alone, together) for row in case.session.execute(query)]
+    told: dict[UUID, tuple[OutboxItem, list[Consent]]] = {}
+    for item, consent in rows:
+        told.setdefault(item.id, (item, []))[1].append(consent)
+    return [
+        _digest(case, item)
+        if item.notice is Notice.CONSENTS_ASSERTED
+        else Question(item.subject_id, given[0].sender.name, item.reply_code, item.language)
+        for item, given in told.values()
+    ]
+
+
+def _told(case: Case, notice: Notice) -> Select[OutboxItem, Consent]:
+    """Select the SMS that told of consents that still run; the caller joins the consents."""
     lately = case.now - timedelta(days=case.policy.requests.answer_days)
-    rows = case.session.execute(
+    return (
         select(OutboxItem, Consent)
-        .join(Consent, Consent.grant_id == OutboxItem.subject_id)
         .options(joinedload(Consent.sender))
         .where(
-            *_put(case, Notice.CONSENT_ASSERTED),
+            *_put(case, notice),
             OutboxItem.recorded_at > lately,
             Consent.number == case.number,
             Consent.ended_at.is_(None),
@@ -125,11 +158,21 @@ def told_assertions(case: Case) -> list[Question]:
         )
         .order_by(Consent.event_id, Consent.topic)
     )
-    found = {
-        item.id: Question(item.subject_id, consent.sender.name, item.reply_code, item.language)
-        for item, consent in rows
-    }
-    return list(found.values())
+
+
+def _digest(case: Case, item: OutboxItem) -> Question:
+    """Return the question of a digest, or of a reply that was about one."""
+    parts = [part.subject_id for part in outbox.merged(case.session, item.subject_id)]
+    names = dict.fromkeys(_sender_of(case, part) or "" for part in parts)
+    first, *others = names or [""]
+    return Question(
+        item.subject_id,
+        first,
+        item.reply_code,
+        item.language,
+        parts=tuple(parts),
+        more=len(others),
+    )
 
 
 def _put(case: Case, *notices: Notice) -> Sequence[ColumnElement[bool]]:
@@ -153,10 +196,14 @@ def named(case: Case, code: int) -> Question | None:
         .order_by(OutboxItem.recorded_at.desc(), OutboxItem.id.desc())
         .limit(1)
     )
-    sender = None if item is None else _sender_of(case, item.subject_id)
-    if item is None or sender is None:
+    if item is None:
         return None
-    return Question(item.subject_id, sender, code, item.language)
+    sender = _sender_of(case, item.subject_id)
+    if sender is None:
+        asked = _digest(case, item)
+        return asked if asked.parts else None
+    said = item.text if item.notice is Notice.CONSENT_REQUESTED else None
+    return Question(item.subject_id, sender, code, item.language, said)
 
 
 def _sender_of(case: Case, subject_id: UUID) -> str | None:

@@ -62,6 +62,7 @@ def receive(
     _check(message, now)
     case = Case(
         session=session,
+        id=uuid7(),
         message=message,
         said=parse_keyword(message.text),
         by=By(Via.SMS, carrier_id),
@@ -71,7 +72,7 @@ def receive(
     )
     to, effect = _act(case, registry_number)
     row = InboundMessage(
-        id=uuid7(),
+        id=case.id,
         carrier_id=carrier_id,
         message_digest=_digest(session, message.message_id),
         request_digest=_request_digest(session, message),

@@ -1,8 +1,9 @@
 """The messenger: SMS to subscribers wait in the outbox and are handed to a gateway, once each.
 
 `outbox` keeps them: queued with the change that they tell of, claimed before they are sent,
-recorded after. `texts` words them, `replies` gives questions the number that an answer names
-them by. `gateway` (HTTP) and `smpp` hand them over, `delivery` one after the other.
+recorded after. `digests` makes one of many, `texts` words them, `links` and `replies` give
+questions the link, and the number, by which they are answered. `gateway` (HTTP) and `smpp` hand
+them over, `delivery` one after the other.
 """
 
 from registry.messenger.outbox import queue

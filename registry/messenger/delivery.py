@@ -5,6 +5,7 @@ import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,10 +15,10 @@ from uuid_utils.compat import uuid7
 from registry.config import Settings, load_sms_secret
 from registry.database import Clock, Database
 from registry.errors import Kind, RegistryError
-from registry.messenger import outbox, replies, texts
+from registry.messenger import digests, outbox, replies, texts
 from registry.messenger.backends import Accepted, Backend, Message, Outcome, Pretending
 from registry.messenger.gateway import HttpGateway
-from registry.messenger.outbox import Claim
+from registry.messenger.outbox import Claim, Gather
 from registry.messenger.smpp import Smpp
 from registry.messenger.texts import House
 from registry.messenger.wording import CHINESE
@@ -27,7 +28,7 @@ from registry.policy import ContactHours
 
 log = logging.getLogger(__name__)
 
-ASKING = (Notice.CONSENT_ASSERTED, Notice.CONSENT_REQUESTED)
+ASKING = (Notice.CONSENT_ASSERTED, Notice.CONSENTS_ASSERTED, Notice.CONSENT_REQUESTED)
 """Messages that are answered by SMS, so they get a reply code."""
 PORTS = {"smpp": 2775, "smpps": 3550}
 
@@ -58,6 +59,7 @@ class Lane:
 
     An `urgent` one takes only what people wait for, so that it never waits behind a slow notice.
     What nobody waits for goes out within `hours`, at any time where there are none.
+    From `digest_from` assertions on that wait for one number, one message tells of all of them.
     With `keep_codes` what a code's message said is kept: the demo shows it.
     """
 
@@ -67,6 +69,7 @@ class Lane:
     clock: Clock
     urgent: bool = False
     hours: ContactHours | None = None
+    digest_from: int | None = None
     keep_codes: bool = False
     jitter: Callable[[], float] = random.random
     _unrecorded: tuple[Claim, Outcome] | None = field(default=None, init=False)
@@ -86,9 +89,10 @@ class Lane:
                     urgent=self.urgent,
                     backend=self.backend.name,
                     hours=self.hours,
+                    gather=self._gather,
                 )
                 if item is None:
-                    return None  # Another lane was faster.
+                    return None  # Another lane was faster, or is at the same number.
                 if item.state is OutboxState.WAITING:
                     continue  # It was put off until the morning.
                 message = self._prepare(session, item)
@@ -98,6 +102,10 @@ class Lane:
                 self._record()
                 return outcome
         return None
+
+    @property
+    def _gather(self) -> Gather | None:
+        return partial(digests.gather, least=self.digest_from) if self.digest_from else None
 
     def _due(self) -> bool:
         with self.database.read() as connection:

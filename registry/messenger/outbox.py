@@ -7,7 +7,7 @@ Idempotency-Key), and as `uncertain` where it does not (SMPP).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ URGENT = (Notice.CODE, Notice.REPLY)
 """What a person waits for, phone in hand, codes first; it waits behind nothing else."""
 BY_DAY = (
     Notice.CONSENT_ASSERTED,
+    Notice.CONSENTS_ASSERTED,
     Notice.CONSENT_REQUESTED,
     Notice.CHALLENGE_ANSWERED,
     Notice.CONSENT_VOIDED,
@@ -55,13 +56,14 @@ def queue(
     try_at: datetime | None = None,
     expires_at: datetime | None = None,
     reply_code: int | None = None,
+    item_id: UUID | None = None,
 ) -> OutboxItem:
     """Queue an SMS in the caller's transaction: it goes out if, and only if, that commits.
 
     `details` is what its text needs besides the subject; it is wiped when the message is done.
     """
     item = OutboxItem(
-        id=uuid7(),
+        id=item_id or uuid7(),
         notice=notice,
         number=number,
         subject_id=subject_id,
@@ -99,6 +101,10 @@ def due(connection: Connection, now: datetime, *, urgent: bool) -> bool:
     return bool(connection.scalar(select(query.where(_is_urgent()) if urgent else query)))
 
 
+Gather = Callable[[Session, OutboxItem, datetime], OutboxItem | None]
+"""Returns what to claim in place of a message: itself, another that says it, too, or nothing."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """The right to send one message: whoever has it is the only one."""
@@ -114,11 +120,13 @@ def claim(
     urgent: bool,
     backend: str,
     hours: ContactHours | None = None,
+    gather: Gather | None = None,
 ) -> OutboxItem | None:
     """Take the next message that is due: a code, a reply, then what is due longest.
 
     One that nobody waits for is put off until `hours` open where its number is, and returned
-    without a claim. Other workers pass by a message that one is about to claim.
+    without a claim. `gather` may name another to be claimed in its place. Other workers pass by a
+    message that one is about to claim.
     """
     item = _next(session, now, urgent=urgent)
     if item is None:
@@ -127,6 +135,8 @@ def claim(
     if opens > now:
         item.try_at = opens
         return item
+    if gather is not None and (item := gather(session, item, now)) is None:
+        return None
     item.state = OutboxState.SENDING
     item.claimed_at = now
     item.tried_at = item.tried_at or now
@@ -164,8 +174,20 @@ def _next(session: Session, now: datetime, *, urgent: bool) -> OutboxItem | None
     return item
 
 
+def merge(item: OutboxItem, digest_id: UUID) -> None:
+    """Let a message that waits be said by another one."""
+    _close(item, OutboxState.MERGED)
+    item.merged_into = digest_id
+
+
+def merged(session: Session, digest_id: UUID) -> Sequence[OutboxItem]:
+    """Return the messages that a digest says, in the order in which they were recorded."""
+    query = select(OutboxItem).where(OutboxItem.merged_into == digest_id)
+    return session.scalars(query.order_by(OutboxItem.recorded_at, OutboxItem.id)).all()
+
+
 def drop(item: OutboxItem) -> None:
-    """Give up a claimed message that nobody needs any more."""
+    """Give up a message that nobody needs any more."""
     _close(item, OutboxState.EXPIRED)
     item.text = None
     item.reference = None

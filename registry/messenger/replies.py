@@ -1,6 +1,7 @@
 """Reply codes: the small numbers by which an answer by SMS says what it answers ("Y12")."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -37,6 +38,16 @@ def draw_reply_code(session: Session, number: SubscriberNumber, now: datetime) -
 def _is_open(session: Session, number: SubscriberNumber, code: int, now: datetime) -> bool:
     asked = question(session, number, code)
     return asked is not None and still_asked(session, asked, now)
+
+
+def code_of(session: Session, number: SubscriberNumber, subject_id: UUID) -> int | None:
+    """Return the code that answers a question to a number, if it was put by SMS."""
+    query = select(OutboxItem.reply_code).where(
+        OutboxItem.number == number,
+        OutboxItem.subject_id == subject_id,
+        OutboxItem.reply_code.is_not(None),
+    )
+    return session.scalar(query.limit(1))
 
 
 def question(

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from registry.consent import End, Topic
 from registry.ledger.refusals import refused_topics
-from registry.messenger.outbox import details
+from registry.messenger import links
+from registry.messenger.outbox import details, merged
 from registry.models import (
     ANY,
     Challenge,
@@ -28,6 +29,7 @@ from registry.models import (
     OutboxItem,
     Reassignment,
     Refusal,
+    number_key,
 )
 
 Facts = dict[str, Any]
@@ -101,12 +103,30 @@ def _consent_asserted(session: Session, item: OutboxItem, now: datetime) -> Fact
     if not rows or session.scalar(select(challenged)):
         return None
     return {
+        "sender_id": rows[0].sender_id,
         "sender": _name(session, rows[0].sender_id),
         "channel": rows[0].channel,
         "topics": _in_order([row.topic for row in rows]),
         "cap": (rows[0].grant.cap_count, rows[0].grant.cap_period),
         "until": rows[0].valid_until,
         "effective": any(row.effective_from is not None for row in rows),
+    }
+
+
+def _consents_asserted(session: Session, item: OutboxItem, now: datetime) -> Facts | None:
+    """Say who asserts what a digest tells of; where that is one assertion only, say that one."""
+    parts = merged(session, item.id)
+    found = [told for part in parts if (told := _consent_asserted(session, part, now))]
+    if len(found) < 2:
+        return {**found[0], "as": Notice.CONSENT_ASSERTED} if found else None
+    senders = {told["sender_id"]: told["sender"] for told in found}
+    return {
+        "kind": "one" if len(senders) == 1 else "many",
+        "sender": found[0]["sender"],
+        "senders": list(senders.values()),
+        "many": len(found),
+        "topics": _in_order([topic for told in found for topic in told["topics"]]),
+        "effective": any(told["effective"] for told in found),
     }
 
 
@@ -129,6 +149,7 @@ def _consent_requested(session: Session, item: OutboxItem, now: datetime) -> Fac
         "days": row.valid_for_days,
         "answer_by": row.answer_by,
         "asked": row.notice_text,
+        "token": links.token(number_key(session.get_bind().dialect), row),
     }
 
 
@@ -212,6 +233,7 @@ def _reply(session: Session, item: OutboxItem, now: datetime) -> Facts | None:
 _FACTS: dict[Notice, Callable[[Session, OutboxItem, datetime], Facts | None]] = {
     Notice.CODE: _code,
     Notice.CONSENT_ASSERTED: _consent_asserted,
+    Notice.CONSENTS_ASSERTED: _consents_asserted,
     Notice.CONSENT_REQUESTED: _consent_requested,
     Notice.REFUSAL_LIFTED: _refusal_lifted,
     Notice.CHALLENGE_ANSWERED: _challenge_answered,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from registry.config import Settings
 from registry.consent import Channel, Topic
-from registry.messenger import sms
+from registry.messenger import links, sms
 from registry.messenger.subjects import Facts, facts
 from registry.messenger.wording import CHINESE, LANGUAGES, Wording
 from registry.models import OutboxItem
@@ -28,21 +28,22 @@ DEADLINES = {"answer_by"}
 
 class Room(NamedTuple):
     """How much of what is long a message shows: characters of a sender's text and name, topics,
-    questions in a list."""
+    questions in a list, senders in a digest."""
 
     quote: int
     name: int
     topics: int
     questions: int
+    senders: int
 
 
 ROOMS = (
-    Room(60, 20, 4, 4),
-    Room(40, 20, 4, 4),
-    Room(20, 20, 4, 4),
-    Room(0, 20, 4, 3),
-    Room(0, 12, 3, 3),
-    Room(0, 8, 2, 2),
+    Room(60, 20, 4, 4, 8),
+    Room(40, 20, 4, 4, 6),
+    Room(20, 20, 4, 4, 4),
+    Room(0, 20, 4, 3, 3),
+    Room(0, 12, 3, 3, 3),
+    Room(0, 8, 2, 2, 1),
 )
 """As much as leaves the message short enough."""
 
@@ -77,17 +78,19 @@ def word(session: Session, item: OutboxItem, house: House, now: datetime) -> str
 
 
 def _write(item: OutboxItem, found: Facts, wording: Wording, house: House, room: Room) -> str:
-    name = f"{item.notice}.{found['kind']}" if "kind" in found else item.notice.value
+    notice = found.get("as", item.notice)
+    name = f"{notice}.{found['kind']}" if "kind" in found else notice.value
     templates = wording.texts
     fields = {
         **_plain(found, wording, ZoneInfo(item.number.zones[0]), room),
         "reply_code": "" if item.reply_code is None else item.reply_code,
         "portal": house.portal,
+        "link": f"{house.portal}{links.PATH}{found.get('token', '')}",
         "to": "" if house.number is None else wording.to.format(house.number),
         "quote": _quote(found.get("asked"), wording, room),
-        "effect": "" if found.get("effective", True) else templates[f"{name}.no_effect"],
+        "effect": "" if found.get("effective", True) else templates[f"{notice}.no_effect"],
     }
-    how = templates.get(f"{name}.{'portal' if item.reply_code is None else 'answer'}", "")
+    how = templates.get(f"{notice}.{'portal' if item.reply_code is None else 'answer'}", "")
     return wording.signature + templates[name].format(**fields, how=how.format(**fields))
 
 
@@ -111,6 +114,8 @@ def _plain(found: Facts, wording: Wording, zone: ZoneInfo, room: Room) -> dict[s
         written["topics"] = _topics(found["topics"], wording, room)
     if "list" in found:
         written["list"] = _list(found["list"], wording, room)
+    if "senders" in found:
+        written["senders"] = _senders(found["senders"], wording, room)
     return written
 
 
@@ -127,6 +132,15 @@ def _topics(topics: Sequence[Topic], wording: Wording, room: Room) -> str:
     return wording.comma.join(shown) + more
 
 
+def _senders(names: Sequence[str | None], wording: Wording, room: Room) -> str:
+    """Name the first of several senders, and say how many there are."""
+    shown = [_named(name or "", wording, room) for name in names[: room.senders]]
+    cut = len(shown) < len(names)
+    return (wording.senders_and_more if cut else wording.senders).format(
+        wording.comma.join(shown), all=len(names), rest=len(names) - len(shown)
+    )
+
+
 def _scope(found: Facts, wording: Wording, room: Room) -> str:
     """Say what a refusal covers."""
     channel, topic, sender = found.get("channel"), found.get("topic"), found.get("sender")
@@ -140,11 +154,12 @@ def _scope(found: Facts, wording: Wording, room: Room) -> str:
 
 def _list(entries: Sequence[object], wording: Wording, room: Room) -> str:
     """Write the questions that wait: the word and code to answer each, and who asks."""
-    shown = [
-        f"{entry.get('word', 'Y')}{entry['code']} {_named(str(entry['sender']), wording, room)}"
-        for entry in entries[: room.questions]
-        if isinstance(entry, dict)
-    ]
+    shown = []
+    for entry in entries[: room.questions]:
+        if isinstance(entry, dict):
+            who, more = _named(str(entry["sender"]), wording, room), entry.get("more", 0)
+            who += wording.and_others.format(all=more + 1, rest=more) if more else ""
+            shown.append(f"{entry.get('word', 'Y')}{entry['code']} {who}")
     return wording.comma.join(shown)
 
 

@@ -22,6 +22,9 @@ class Wording:
     ellipsis: str
     quoted: str
     and_more: str
+    and_others: str
+    senders: str
+    senders_and_more: str
     everything: str
     from_sender: str
     in_brackets: str
@@ -36,13 +39,16 @@ class Wording:
 
     def write_day(self, day: date) -> str:
         """Write a date as people do."""
-        return self.day.format(
-            year=day.year, month=day.month, name=_MONTHS[day.month - 1], day=day.day
-        )
+        return self.day.format(**_parts(day))
 
     def write_moment(self, at: datetime) -> str:
         """Write a date with the time of the day, as a deadline needs it."""
-        return self.moment.format(day=self.write_day(at.date()), time=f"{at:%H:%M}")
+        return self.moment.format(**_parts(at), time=f"{at:%H:%M}")
+
+
+def _parts(day: date) -> dict[str, object]:
+    name = _MONTHS[day.month - 1]
+    return {"year": day.year, "month": day.month, "name": name, "day": day.day}
 
 
 def load(language: str) -> Wording:

@@ -170,6 +170,7 @@ def _sent(row: Row, _held: Holdings) -> Entry:
 _NOTICES = {
     Notice.CODE: lazy_gettext("A code; what it was is kept nowhere"),
     Notice.CONSENT_ASSERTED: lazy_gettext("That a company recorded a consent"),
+    Notice.CONSENTS_ASSERTED: lazy_gettext("That companies recorded consents"),
     Notice.REFUSAL_LIFTED: lazy_gettext("That a refusal was lifted"),
     Notice.CONSENT_REQUESTED: lazy_gettext("That a company asks for consent"),
     Notice.CHALLENGE_ANSWERED: lazy_gettext("That a company brought evidence"),
