@@ -127,6 +127,7 @@ def _use(session: Session, member: Member, written: str, now: datetime) -> bool:
         .where(Member.id == member.id, unused)
         .values(totp_step=step)
     )
+    session.refresh(member, ["totp_step"])
     return used.rowcount == 1
 
 
