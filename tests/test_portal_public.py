@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -347,6 +347,19 @@ def test_number_of_a_suspended_holder_says_so(browser: Browser, world: World) ->
     assert "已暂停" in answer.text
     assert world.other_sender.name in answer.text
     assert "many were upset" not in answer.text
+
+
+def test_answer_names_the_phone_for_complaints_and_no_suspension_to_come(
+    browser: Browser, world: World
+) -> None:
+    holder = world.other_sender.id
+    by: dict[str, Any] = {"actor_id": None, "now": START}
+    world.do(lambda it: senders.correct(it, holder, {"complaint_phone": "95533"}, **by))
+    later = START + timedelta(days=7)
+    world.do(lambda it: senders.suspend(it, holder, "upset", starts_at=later, **by))
+    answer = ask(browser, OTHER_PORT)
+    assert '<a href="tel:95533">' in answer.text
+    assert "已暂停" not in answer.text
 
 
 @pytest.mark.parametrize("number", ["10699999999", "95999", "4008888888", "+862112345678"])
