@@ -135,7 +135,6 @@ WORDS: dict[type[StrEnum], dict[Any, Any]] = {
         OutboxState.UNCERTAIN: lazy_gettext("Perhaps sent"),
         OutboxState.EXPIRED: lazy_gettext("Too late to be sent"),
         OutboxState.MERGED: lazy_gettext("Said in one SMS with others"),
-        OutboxState.MERGED: lazy_gettext("Said in another one"),
     },
     OrganisationKind: {
         OrganisationKind.SENDER: lazy_gettext("Sender"),
