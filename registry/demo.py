@@ -187,7 +187,14 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
     now = registry.clock()
     by_kind = {
         name: senders.register(
-            session, kind, title, _uscc(index), "4001234567", actor_id=None, now=now
+            session,
+            kind,
+            title,
+            _uscc(index),
+            "4001234567",
+            licence_number=f"B2-2026{index:04d}",
+            actor_id=None,
+            now=now,
         )
         for index, (name, kind, title) in enumerate(
             (
@@ -204,6 +211,7 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
     )
     _resources(world)
     _wishes(world)
+    senders.apply(session, _applicant(), now=now)
     keys = {
         name: access.issue(
             session,
@@ -234,6 +242,19 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
         "topic": TOPIC.value,
         "numbers": NUMBERS,
     }
+
+
+def _applicant() -> senders.Details:
+    """Return who waits to be registered, so that the operator has something to decide."""
+    return senders.Details(
+        kind=OrganisationKind.PROVIDER,
+        name="青鸟短信 Qingniao Messaging",
+        uscc=_uscc(50),
+        licence_number="B2-20260050",
+        contact_name="林晓 Lin Xiao",
+        contact_phone="4001234567",
+        complaint_phone="4001234567",
+    )
 
 
 def _settle(session: Session, organisation: Organisation, name: str, now: datetime) -> str:

@@ -222,6 +222,7 @@ CHANGES_OF_NUMBERS: list[tuple[str, Callable[[World], Any], Callable[[World, Any
 CHANGES_OF_ORGANISATIONS: list[tuple[str, Callable[[World], Any], Callable[[World, Any], object]]]
 CHANGES_OF_ORGANISATIONS = [
     ("organisation_limited", nothing, act(senders.limit, senders.Limits(10, 20, 30))),
+    ("organisation_changed", nothing, act(senders.correct, {"name": "Another name"})),
     ("organisation_suspended", nothing, suspend),
     ("organisation_reinstated", lambda world: suspend(world, None), act(senders.reinstate)),
     ("sending_number_held", nothing, hold),
