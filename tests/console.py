@@ -101,3 +101,17 @@ class Console(Browser):
         self.post("/console/sign-in/code", {"code": code_of(self.registry, member.email)})
         assert self.page.request.path == "/console/", self.shown
         return self
+
+    def confirm(self, email: str) -> "Console":
+        """Enter the first code of a second factor that is being set up."""
+        self.post("/console/second-factor", {"code": code_of(self.registry, email)})
+        return self
+
+    def enter_again(self, member: Member) -> "Console":
+        """Sign in from the page that asks for it, to see the page that was wanted."""
+        clock = self.registry.clock
+        assert isinstance(clock, Clock)
+        clock.pass_(seconds=30)
+        self.post("/console/sign-in", {"email": member.email, "password": PASSWORD})
+        self.post("/console/sign-in/code", {"code": code_of(self.registry, member.email)})
+        return self

@@ -63,7 +63,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         with registry.database.snapshot() as storage:
             row = _closed(storage)
             form = {name: getattr(row, name) for name in DETAILS}
-        return render_template("console/correct.html", form=form, problems={})
+        return render_template("console/correct.html", written=form, problems={})
 
     @console.post("/application/correct")
     @own_to_change
@@ -82,7 +82,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             problems = said_of(error)
             if not problems:
                 raise
-            return render_template("console/correct.html", form=form, problems=problems), 422
+            return render_template("console/correct.html", written=form, problems=problems), 422
         flash(gettext("The application is sent again. Please add its documents."), "ok")
         return redirect(url_for(".application"))
 

@@ -33,14 +33,14 @@ def add(door: Blueprint, registry: Registry) -> None:
     @door.get("/apply")
     def apply() -> Page:
         """Ask for the organisation's details, and for whoever applies."""
-        return render_template("console/apply.html", form={}, problems={})
+        return render_template("console/apply.html", written={}, problems={})
 
     @door.post("/apply")
     def send_application() -> Page:
         """Send the application, and go on to the second factor of whoever sent it."""
         web.limit_address()
         form = read_form("email", "member_name", "password")
-        shown = {"form": {**form, "password": ""}}
+        shown = {"written": {**form, "password": ""}}
         try:
             token = _apply(registry, form)
         except RegistryError as error:

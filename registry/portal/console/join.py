@@ -19,14 +19,14 @@ def add(door: Blueprint, registry: Registry) -> None:
     @door.get("/join")
     def join() -> Page:
         """Ask for e-mail, code and a password."""
-        return render_template("console/join.html", form={}, problems={})
+        return render_template("console/join.html", written={}, problems={})
 
     @door.post("/join")
     def use_code() -> Page:
         """Set the password with the right code, and go on to the second factor."""
         web.limit_address()
         form = {name: request.form.get(name, "") for name in ("email", "code", "password")}
-        shown = {"form": {**form, "password": ""}}
+        shown = {"written": {**form, "password": ""}}
         try:
             token = _join(registry, **form)
         except RegistryError as error:

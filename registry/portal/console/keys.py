@@ -56,7 +56,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             "scopes": [(scope.value, SCOPES[scope]) for scope in Scope if scope in _allowed()],
             "lasts": _lasts(),
             "soon": now + timedelta(days=30),
-            "form": {"scopes": [], "lasts": "365"},
+            "written": {"scopes": [], "lasts": "365"},
             "problems": {},
             **more,
         }
@@ -90,7 +90,9 @@ def add(console: Blueprint, registry: Registry) -> None:
             problems = problems_of(error)
             if not problems:
                 raise
-            return render_template("console/keys.html", **shown(form=form, problems=problems)), 422
+            return render_template(
+                "console/keys.html", **shown(written=form, problems=problems)
+            ), 422
         return render_template("console/key_made.html", row=row, text=text)
 
     @console.get("/keys/<uuid:key_id>/replace")

@@ -72,7 +72,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             row = senders.find(storage, member().own_id)
         form = {name: getattr(row, name, None) or "" for name in FIELDS}
         form["contact_name"] = member().name
-        return render_template("console/change.html", form=form, problems={})
+        return render_template("console/change.html", written=form, problems={})
 
     @console.post("/organisation/change")
     @needs(MemberRole.ADMIN, kinds=SENDING)
@@ -93,7 +93,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             if not problems and error.kind is not Kind.INVALID:
                 raise
             page = render_template(
-                "console/change.html", form=form, problems=problems, same=not problems
+                "console/change.html", written=form, problems=problems, same=not problems
             )
             return page, 422
         flash(gettext("The changes are sent. The operator decides about them."), "ok")

@@ -31,7 +31,7 @@ def add(console: Blueprint, registry: Registry) -> None:
     def shown(**more: object) -> dict[str, object]:
         with registry.database.snapshot() as storage:
             team = members.team(storage, member().own_id)
-        return {"team": team, "now": registry.clock(), "form": {}, "problems": {}, **more}
+        return {"team": team, "now": registry.clock(), "written": {}, "problems": {}, **more}
 
     @console.get("/team")
     @needs(MemberRole.VIEWER)
@@ -54,7 +54,9 @@ def add(console: Blueprint, registry: Registry) -> None:
             problems = problems_of(error)
             if not problems:
                 raise
-            return render_template("console/team.html", **shown(form=form, problems=problems)), 422
+            return render_template(
+                "console/team.html", **shown(written=form, problems=problems)
+            ), 422
         return _code_page(row, code)
 
     @console.get("/team/<uuid:member_id>")
