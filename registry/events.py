@@ -39,17 +39,24 @@ def record(
     The caller holds the number's lock. `data` may hold ids, times and vocabularies, and says
     all that is needed to derive the new state from the old one.
     """
-    content = {"v": VERSION, "kind": kind, "recorded_at": now, "actor": actor, **data}
+    said = content(kind, now, actor, data)
     salt = os.urandom(32)
     if number is not None:
-        content["commitment"] = commitment(salt, number).hex()
+        said["commitment"] = commitment(salt, number).hex()
     connection = session.connection()
     event_id = connection.execute(
-        _EVENT, {"kind": kind, "recorded_at": now, "payload": canonical(content)}
+        _EVENT, {"kind": kind, "recorded_at": now, "payload": canonical(said)}
     ).scalar_one()
     if number is not None:
         connection.execute(_OPENING, {"event_id": event_id, "number": number, "salt": salt})
     return int(event_id)
+
+
+def content(
+    kind: str, now: datetime, actor: UUID | None, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what an event says, the commitment to its number aside."""
+    return {"v": VERSION, "kind": kind, "recorded_at": now, "actor": actor, **data}
 
 
 def commitment(salt: bytes, number: SubscriberNumber) -> bytes:
@@ -79,4 +86,4 @@ def _plain(value: object) -> str:
 
 def timestamp(at: datetime) -> str:
     """Write a time as RFC 3339 in UTC."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

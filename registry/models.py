@@ -789,6 +789,7 @@ class Evidence(Base):
 class Grant(Base):
     """One act of consenting: its topics share evidence, end date and cap (R4).
 
+    Grants that were imported together share a row of evidence where they claim the same.
     `line_key`, here and elsewhere, is the digest of the imported line that led to the row: the
     same line never does so twice.
     """

@@ -1,7 +1,9 @@
 """Grants: one act of consenting to a sender, for one or more topics."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, bindparam, or_, select
@@ -16,7 +18,7 @@ from registry.ledger.acts import By
 from registry.ledger.consents import consent_of
 from registry.ledger.disputes import in_dispute
 from registry.ledger.refusals import refused_topics
-from registry.ledger.tenure import latest_reassignment
+from registry.ledger.tenure import tenure_start
 from registry.models import ANY, Consent, Evidence, Grant, Method
 from registry.numbers import SubscriberNumber
 from registry.policy import Assertions, Period, Policy
@@ -55,6 +57,9 @@ class Claim:
     evidence: EvidenceClaim
 
 
+GRANTED = "consent_granted"
+"""The kind of the event of a grant."""
+
 Rivals = dict[tuple[Topic, bool], Consent]
 """For each topic, the consent that decides (True) and the one that waits (False)."""
 
@@ -89,7 +94,7 @@ def grant(
     """
     lock_number(session, claim.number)
     now = clock()
-    _check_claim(session, claim, now)
+    check_claim(claim, tenure_start(session, claim.number), now)
     met = rivals(session, claim.number, sender_id, claim.channel, claim.topics)
     effects = _effects(session, claim, sender_id, basis, met, policy, now)
     superseded = _supersede(met, effects, now)
@@ -222,14 +227,16 @@ def confirmed_topics(
     return {topic for topic in topics if confirmed_in_force(met.get((topic, True)), now)}
 
 
-def _check_claim(session: Session, claim: Claim, now: datetime) -> None:
+def check_claim(claim: Claim, tenure_start: datetime | None, now: datetime) -> None:
+    """Raise when a claim contradicts itself, the clock or the tenure of its number."""
     check_channel(claim.channel, claim.number)
     if claim.granted_at > now + acts.CLOCK_LEEWAY:
         raise acts.invalid("granted_at", "lies in the future")
     if claim.valid_until <= now:
         raise acts.invalid("valid_until", "lies in the past")
-    tenure = latest_reassignment(session, claim.number)
-    if tenure is not None and claim.granted_at < tenure.reassigned_at:
+    if not claim.topics or len(set(claim.topics)) < len(claim.topics):
+        raise acts.invalid("topics", "are missing, or one is named twice")
+    if tenure_start is not None and claim.granted_at < tenure_start:
         raise acts.invalid("granted_at", "lies before the number went to another subscriber")
 
 
@@ -263,15 +270,31 @@ def _effects(
     """Return from when on the consent has effect for each topic, None where it has none."""
     if basis is Basis.CONFIRMED:
         return dict.fromkeys(claim.topics, now)
+    confirmed = {topic for topic in claim.topics if confirmed_in_force(met.get((topic, True)), now)}
+    refused = refused_topics(session, claim.number, sender_id, claim.channel)
+    return assertion_effects(claim, confirmed, refused, policy, now)
+
+
+def assertion_effects(
+    claim: Claim,
+    confirmed: Collection[str],
+    refused: Collection[str],
+    policy: Policy,
+    now: datetime,
+) -> dict[Topic, datetime | None]:
+    """Return from when on an assertion has effect for each topic, None where it has none.
+
+    `confirmed` are the topics for which a confirmed consent is in force, `refused` those, `ANY`
+    among them, that are refused to the sender on this channel.
+    """
     told = claim.number.takes_sms  # Nobody is bound by what nobody could tell of.
     if policy.consents.asserted is Assertions.NEED_CONFIRMATION or not told:
         return dict.fromkeys(claim.topics)
-    refused = refused_topics(session, claim.number, sender_id, claim.channel)
     counts_from = now + timedelta(minutes=policy.consents.assertion_delay_minutes)
+    if not confirmed and not refused:
+        return dict.fromkeys(claim.topics, counts_from)
     return {
-        topic: None
-        if refused & {topic, ANY} or confirmed_in_force(met.get((topic, True)), now)
-        else counts_from
+        topic: None if topic in refused or ANY in refused or topic in confirmed else counts_from
         for topic in claim.topics
     }
 
@@ -287,16 +310,26 @@ def confirmed_in_force(consent: Consent | None, now: datetime) -> bool:
 
 
 def _supersede(met: Rivals, effects: dict[Topic, datetime | None], now: datetime) -> list[UUID]:
-    """End what the new consents replace: one with effect ends both rivals, another the waiting."""
+    """End what the new consents replace."""
     superseded = []
     for (topic, latest), rival in met.items():
-        if latest and effects[topic] is None:
+        if keeps_place(latest, effects[topic]):
             continue
         rival.latest = False
-        if acts.stands(rival) or not latest:  # What waited in an earlier tenure lost its place.
+        if is_superseded(latest, acts.stands(rival)):
             acts.end(rival, End.SUPERSEDED, now)
             superseded.append(rival.id)
     return superseded
+
+
+def keeps_place(latest: bool, effect: datetime | None) -> bool:
+    """Tell whether a rival stays: a consent without effect replaces only what waits, too."""
+    return latest and effect is None
+
+
+def is_superseded(latest: bool, stands: bool) -> bool:
+    """Tell whether a rival that loses its place ends; what waited in an earlier tenure does."""
+    return stands or not latest
 
 
 def _granted_event(
@@ -308,19 +341,40 @@ def _granted_event(
     now: datetime,
 ) -> int:
     terms = consents[0].grant
-    data = {
-        "grant": terms.id,
-        "basis": terms.basis,
-        "sender": consents[0].sender_id,
+    data = granted_data(
+        claim,
+        consents[0].sender_id,
+        terms.basis,
+        terms.id,
+        terms.evidence.id,
+        [(row.id, row.topic, row.effective_from) for row in consents],
+        superseded,
+    )
+    return acts.record(session, GRANTED, now, by, data, claim.number)
+
+
+def granted_data(
+    claim: Claim,
+    sender_id: UUID,
+    basis: Basis,
+    grant_id: object,
+    evidence_id: object,
+    consents: Iterable[tuple[object, Topic, datetime | None]],
+    superseded: object,
+) -> dict[str, Any]:
+    """Return what the event of a grant says."""
+    return {
+        "grant": grant_id,
+        "basis": basis,
+        "sender": sender_id,
         "channel": claim.channel,
         "granted_at": claim.granted_at,
         "valid_until": claim.valid_until,
         "cap": {"count": claim.cap.count, "period": claim.cap.period},
-        "evidence": {"id": terms.evidence.id, "sha256": claim.evidence.sha256},
+        "evidence": {"id": evidence_id, "sha256": claim.evidence.sha256},
         "consents": [
-            {"id": row.id, "topic": row.topic, "effective_from": row.effective_from}
-            for row in consents
+            {"id": consent_id, "topic": topic, "effective_from": effective_from}
+            for consent_id, topic, effective_from in consents
         ],
         "superseded": superseded,
     }
-    return acts.record(session, "consent_granted", now, by, data, claim.number)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, or_, select, true
@@ -35,6 +36,9 @@ class Scope:
     sender_id: UUID | None = None
 
 
+REFUSED = "refusal_recorded"
+"""The kind of the event of a refusal."""
+
 _REFUSED_TOPICS = select(Refusal.topic).where(
     Refusal.number == bindparam("number"),
     Refusal.ended_at.is_(None),
@@ -59,26 +63,36 @@ def refuse(
     it would beat nothing more, a subscriber who says it again changes nothing."""
     if scope.sender_id is not None:
         sender = session.get(Organisation, scope.sender_id)
-        if sender is None or sender.kind is not OrganisationKind.SENDER:
-            raise acts.invalid("sender", "there is no such sender")
+        check_sender(sender.kind if sender else None)
     lock_number(session, number)
     said = _said_before(session, number, scope) if by.own_act else None
     if said is not None:
         return said
     now = clock()
     refusal_id = uuid7()
-    data = {
-        "refusal": refusal_id,
-        "channel": scope.channel or ANY,
-        "topic": scope.topic or ANY,
-        "sender": scope.sender_id,
-        "superseded": supersede(session, number, scope, now),
-    }
-    event_id = acts.record(session, "refusal_recorded", now, by, data, number)
+    data = refused_data(refusal_id, scope, supersede(session, number, scope, now))
+    event_id = acts.record(session, REFUSED, now, by, data, number)
     refusal = make(refusal_id, number, scope, by, event_id, now)
     session.add(refusal)
     session.flush()
     return refusal
+
+
+def check_sender(kind: OrganisationKind | None) -> None:
+    """Raise when what is to be refused is no sender; None is no organisation at all."""
+    if kind is not OrganisationKind.SENDER:
+        raise acts.invalid("sender", "there is no such sender")
+
+
+def refused_data(refusal_id: object, scope: Scope, superseded: object) -> dict[str, Any]:
+    """Return what the event of a refusal says."""
+    return {
+        "refusal": refusal_id,
+        "channel": scope.channel or ANY,
+        "topic": scope.topic or ANY,
+        "sender": scope.sender_id,
+        "superseded": superseded,
+    }
 
 
 def _said_before(session: Session, number: SubscriberNumber, scope: Scope) -> Refusal | None:

@@ -1,0 +1,130 @@
+"""What becomes of each assertion of a group, by the ledger's rules and in the lines' order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import uuid_utils
+
+from registry.consent import Channel, Topic
+from registry.errors import RegistryError
+from registry.ledger import assertions, grants
+from registry.ledger.bulk.facts import Facts, Held, Sms
+from registry.ledger.bulk.lines import LineResult, Outcome
+from registry.ledger.bulk.writing import Id
+from registry.ledger.grants import Claim, EvidenceClaim
+from registry.policy import Policy
+
+
+@dataclass(slots=True)
+class Applied:
+    """A line that leads to a grant."""
+
+    key: bytes
+    claim: Claim
+    token: bytes
+    evidence_id: Id
+    consents: list[Held]
+    superseded: list[Id]
+    counts: tuple[bool, ...]
+    grant_id: uuid_utils.UUID = field(default_factory=uuid_utils.uuid7)
+    tells: bool = True
+
+
+class Group:
+    """Decides line after line, each from what is known and from what the ones before did."""
+
+    def __init__(
+        self,
+        sender_id: UUID,
+        policy: Policy,
+        now: datetime,
+        known: dict[bytes, UUID],
+        facts: dict[bytes, Facts],
+    ) -> None:
+        self.sender_id = sender_id
+        self.policy = policy
+        self.now = now
+        self.known = known
+        self.facts = facts
+        self.applied: list[Applied] = []
+        self.evidence: dict[EvidenceClaim, uuid_utils.UUID] = {}
+        self.displaced: list[Held] = []
+        """What the database holds and something of this group takes the place of."""
+        self.retold: list[Sms] = []
+        self.counts_from: datetime | None = None
+
+    def apply(self, key: bytes, claim: Claim, token: bytes) -> LineResult:
+        """Decide one line."""
+        known = self.known.get(key)
+        if known is not None:
+            return LineResult(Outcome.REPEATED, None, known)
+        facts = self.facts[token]
+        try:
+            assertions.check_recent(facts.recent)
+            grants.check_claim(claim, facts.tenure_start, self.now)
+        except RegistryError as error:
+            return LineResult(Outcome.REJECTED, error.detail, None)
+        line = self._make(key, claim, token, facts)
+        facts.recent += 1
+        self.applied.append(line)
+        grant_id = self.known[key] = UUID(int=line.grant_id.int)
+        return LineResult(Outcome.APPLIED, None, grant_id)
+
+    def _make(self, key: bytes, claim: Claim, token: bytes, facts: Facts) -> Applied:
+        met = facts.met(claim)
+        effects = grants.assertion_effects(
+            claim,
+            {held.topic for held in met if held.confirmed},
+            facts.refused_topics(claim.channel),
+            self.policy,
+            self.now,
+        )
+        superseded = [
+            held.id for held in met if self._displace(facts, claim.channel, held, effects)
+        ]
+        counts = tuple(effect is not None for effect in effects.values())
+        consents = []
+        for topic, effect in effects.items():
+            latest = effect is not None
+            self.counts_from = effect or self.counts_from
+            made = Held(uuid_utils.uuid7(), topic, latest)
+            facts.held[claim.channel, topic, latest] = made
+            consents.append(made)
+        evidence_id = self.evidence.get(claim.evidence)
+        if evidence_id is None:
+            evidence_id = self.evidence[claim.evidence] = uuid_utils.uuid7()
+        line = Applied(key, claim, token, evidence_id, consents, superseded, counts)
+        if facts.told:
+            self._retell(facts, line)
+        return line
+
+    def _displace(
+        self,
+        facts: Facts,
+        channel: Channel,
+        held: Held,
+        effects: Mapping[Topic, datetime | None],
+    ) -> bool:
+        """Take a consent out of its place if it loses that, and tell whether it ends with it."""
+        if grants.keeps_place(held.latest, effects[held.topic]):
+            return False
+        del facts.held[channel, held.topic, held.latest]
+        held.superseded = grants.is_superseded(held.latest, held.stands)
+        held.latest = False
+        if not held.made:
+            self.displaced.append(held)
+        return held.superseded
+
+    def _retell(self, facts: Facts, line: Applied) -> None:
+        """Leave it at an SMS that has said the same within a day."""
+        claim = line.claim
+        terms = (claim.channel, claim.valid_until, claim.cap)
+        told = [(sms, sms.said) for sms in facts.told if sms.terms == terms]
+        counts = dict(zip(claim.topics, line.counts, strict=True))
+        sms, said = assertions.saying(told, counts)
+        line.tells = sms is None
+        if sms is not None and said.keys() == counts.keys():
+            sms.subject_id = line.grant_id
+            self.retold.append(sms)
