@@ -128,6 +128,25 @@ def purge(database: Database, retention: Retention, now: datetime) -> dict[str, 
     return removed
 
 
+def old_rows(database: Database, retention: Retention, now: datetime) -> dict[str, int]:
+    """Return how much of each table `purge` would remove; the audit's months on PostgreSQL."""
+    kept_from = _next_month(now.astimezone(UTC).date(), -retention.traffic)
+    old: dict[type[Base], ColumnElement[bool]] = dict(_old(retention, now, _midnight(kept_from)))
+    if database.dialect != "postgresql":
+        old[Lookup] = Lookup.decided_at < _midnight(kept_from)
+    with database.read() as connection:
+        found = {
+            table.__tablename__: connection.scalar(
+                select(func.count()).select_from(table).where(where)
+            )
+            or 0
+            for table, where in old.items()
+        }
+        if database.dialect == "postgresql":
+            found["lookup_months"] = len(_old_months(connection, kept_from))
+    return found
+
+
 def _old(
     retention: Retention, now: datetime, traffic_from: datetime
 ) -> dict[type[Base], ColumnElement[bool]]:
@@ -173,12 +192,16 @@ def _midnight(day: date) -> datetime:
 
 def _drop_months(database: Database, kept_from: date) -> int:
     with database.read() as connection:
-        old = [
-            name
-            for name in connection.scalars(_PARTITIONS)
-            if re.fullmatch(r"lookups_[0-9]{6}", name) and name < f"lookups_{kept_from:%Y%m}"
-        ]
+        old = _old_months(connection, kept_from)
     for name in old:
         with database.write() as session:
             session.execute(text(f"DROP TABLE IF EXISTS {name}"))
     return len(old)
+
+
+def _old_months(connection: Connection, kept_from: date) -> list[str]:
+    return [
+        name
+        for name in connection.scalars(_PARTITIONS)
+        if re.fullmatch(r"lookups_[0-9]{6}", name) and name < f"lookups_{kept_from:%Y%m}"
+    ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from registry import feed, ledger, maintenance, messenger
+from registry import evidence, feed, ledger, maintenance, messenger
 from registry.errors import RegistryError
 from registry.messenger import delivery
 from registry.messenger.backends import Backend, Unavailable
@@ -193,6 +193,10 @@ def upkeep(registry: Registry, now: datetime) -> None:
     """
     with registry.database.write() as session:
         made = maintenance.prepare_months(session, now)
-    removed = maintenance.purge(registry.database, registry.policy.retention, now)
+    retention = registry.policy.retention
+    removed = maintenance.purge(registry.database, retention, now)
+    for group in evidence.purge(registry.database, registry.files, retention, now):
+        removed["evidence"] = removed.get("evidence", 0) + len(group.evidence)
+        removed["evidence_files"] = removed.get("evidence_files", 0) + len(group.files)
     if made or any(removed.values()):
         log.info("upkeep", extra={"fields": {"made": made, "removed": removed}})

@@ -10,6 +10,7 @@ from registry.cli import (
     outbox,
     policies,
     running,
+    upkeep,
 )
 from registry.cli.command import main
 
@@ -24,4 +25,5 @@ __all__ = [
     "outbox",
     "policies",
     "running",
+    "upkeep",
 ]

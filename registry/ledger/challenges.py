@@ -55,6 +55,8 @@ def challenge(
         raise acts.conflict("you agreed to this in the registry: withdraw it instead")
     if not acts.stands(consent):
         raise acts.conflict("this consent has already ended")
+    if consent.grant.evidence.purged_at is not None:
+        raise acts.conflict("the evidence of this consent is kept no longer")
     now = clock()
     disputed = Challenge(
         id=uuid7(),

@@ -70,4 +70,5 @@ def attachment(data: bytes, name: str) -> Response:
     """Return the answer that is a file to be kept under a name, whatever is in it."""
     response = Response(data, content_type=ANY)
     response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return response

@@ -18,13 +18,19 @@ class ChallengeState(StrEnum):
 class ProofSchema(Schema):
     """What proves a consent: in words, and where the sender keeps it (R7, R8)."""
 
-    text = Text(10_000, required=True)
+    text: fields.String = Text(10_000, required=True)
     sha256 = fields.String(
         load_default=None, allow_none=True, validate=validate.Regexp(r"[0-9a-f]{64}\Z")
     )
     uri = fields.String(
         load_default=None, allow_none=True, validate=[validate.Length(max=2000), address]
     )
+
+
+class KeptProofSchema(ProofSchema):
+    """What was brought; its words are empty once they are kept no longer."""
+
+    text = fields.String(required=True)
 
 
 class ChallengeSchema(Schema):
@@ -36,7 +42,7 @@ class ChallengeSchema(Schema):
     state = word(ChallengeState, required=True)
     recorded_at = Instant(required=True)
     evidence_by = Instant(required=True)
-    evidence = fields.Nested(ProofSchema, required=True, allow_none=True)
+    evidence = fields.Nested(KeptProofSchema, required=True, allow_none=True)
     closed_at = Instant(required=True, allow_none=True)
 
 

@@ -23,7 +23,7 @@ class _EvidenceSchema(Schema):
         required=True,
         validate=validate.NoneOf([Method.REGISTRY], error="Only the registry itself says so."),
     )
-    notice_text = Text(10_000, required=True)
+    notice_text: fields.String = Text(10_000, required=True)
     notice_version = Text(100, load_default=None, allow_none=True)
     language = fields.String(
         load_default=None,
@@ -36,6 +36,14 @@ class _EvidenceSchema(Schema):
     uri = fields.String(
         load_default=None, allow_none=True, validate=[validate.Length(max=2000), address]
     )
+
+
+class _KeptEvidenceSchema(_EvidenceSchema):
+    """The texts are empty once they are kept no longer; `removed_at` says since when."""
+
+    method = word(Method, required=True)
+    notice_text = fields.String(required=True)
+    removed_at = Instant(attribute="purged_at", required=True, allow_none=True)
 
 
 class ClaimSchema(Schema):
@@ -69,7 +77,7 @@ class ConsentSchema(Schema):
     recorded_at = Instant(required=True)
     valid_until = Instant(required=True)
     cap = fields.Nested(CapSchema, required=True)
-    evidence = fields.Nested(_EvidenceSchema, attribute="grant.evidence", required=True)
+    evidence = fields.Nested(_KeptEvidenceSchema, attribute="grant.evidence", required=True)
     history = fields.List(fields.Nested(_HistorySchema), required=True)
 
 
