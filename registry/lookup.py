@@ -50,7 +50,6 @@ from registry.models import (
     Grant,
     OrganisationKind,
     OwnContactHours,
-    SenderNumber,
     Suspension,
     number_key,
 )
@@ -65,14 +64,21 @@ LEEWAY = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks: a carrier may ask for every sending number, others for their own."""
+    """Who asks: a carrier may ask for every sending number, others for their own.
+
+    A provider may also ask for those of senders that authorise it.
+    """
 
     organisation_id: UUID
     kind: OrganisationKind
 
-    def speaks_for(self, holder_id: UUID) -> bool:
-        """Tell whether it may ask about numbers that this organisation holds."""
-        return self.kind is OrganisationKind.CARRIER or holder_id == self.organisation_id
+    def speaks_for(self, holder_id: UUID, *, authorised: bool) -> bool:
+        """Tell whether it may ask about numbers of an organisation, which may authorise it."""
+        return (
+            self.kind is OrganisationKind.CARRIER
+            or holder_id == self.organisation_id
+            or (self.kind is OrganisationKind.PROVIDER and authorised)
+        )
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,9 @@ _FACTS = (
         # databases understand, so neither the statement nor its parameters depend on N. A
         # number without consent has no row; the first one always has, with the holding in it.
         # The limits only tell SQLite's planner that these rows are few; having statistics it
-        # would otherwise read all consents once to filter by them.
+        # would otherwise read all consents once to filter by them. What covers the sending number
+        # is its holding with all that this is an extension of: the longest in force decides, and
+        # none of them, nor a provider that asks, may be suspended.
         """
         WITH RECURSIVE
         beginnings (digits) AS (
@@ -152,21 +160,33 @@ _FACTS = (
             SELECT digits + 1 FROM beginnings
             WHERE digits < length(CAST(:sending AS VARCHAR(20)))
         ),
-        holding AS (
+        covering AS (
             SELECT
-                n.organisation_id, n.sms, n.voice, n.commercial, n.service, n.public,
-                n.held_from, n.held_until,
+                digits, n.organisation_id, n.sms, n.voice, n.commercial, n.service, n.public,
+                n.held_from <= :at AND (n.held_until IS NULL OR n.held_until > :at) AS in_force,
                 EXISTS (
                     SELECT 1 FROM suspensions AS s
-                    WHERE s.organisation_id = n.organisation_id
+                    WHERE s.organisation_id IN (n.organisation_id, :provider)
                       AND s.ended_at IS NULL AND s.starts_at <= :at
                 ) AS suspended
             FROM (SELECT digits FROM beginnings LIMIT 20) AS lengths
             JOIN sender_numbers AS n
               ON n.number = substr(CAST(:sending AS VARCHAR(20)), 1, digits)
              AND n.released_at IS NULL
-            ORDER BY digits DESC
-            LIMIT 1
+        ),
+        decisive AS (SELECT * FROM covering ORDER BY in_force DESC, digits DESC LIMIT 1),
+        holding AS (
+            SELECT
+                h.organisation_id, h.sms, h.voice, h.commercial, h.service, h.public, h.in_force,
+                EXISTS (
+                    SELECT 1 FROM covering AS above WHERE suspended AND above.digits <= h.digits
+                ) AS suspended,
+                EXISTS (
+                    SELECT 1 FROM authorisations AS a
+                    WHERE a.sender_id = h.organisation_id AND a.provider_id = :provider
+                      AND a.ended_at IS NULL
+                ) AS authorises
+            FROM decisive AS h
         ),
         cut (i, number) AS (
             SELECT 0, substr(:tokens, 1, 16)
@@ -190,7 +210,7 @@ _FACTS = (
             ) AS refused_event,
             o.opens AS own_opens, o.closes AS own_closes,
             h.organisation_id, h.sms, h.voice, h.commercial, h.service, h.public,
-            h.held_from, h.held_until, h.suspended,
+            h.in_force, h.suspended, h.authorises,
             CASE WHEN items.i = 0 THEN (SELECT max(position) FROM events) END AS position
         FROM items
         LEFT JOIN consents AS c
@@ -212,6 +232,7 @@ _FACTS = (
         bindparam("channel", type_=String),
         bindparam("topic", type_=String),
         bindparam("at", type_=Suspension.starts_at.type),
+        bindparam("provider", type_=Uuid),
     )
     .columns(
         column("i", Integer),
@@ -231,9 +252,9 @@ _FACTS = (
         column("own_closes", OwnContactHours.closes.type),
         column("organisation_id", Uuid),
         *(column(word, Boolean) for word in [*Channel, *MessageClass]),
-        column("held_from", SenderNumber.held_from.type),
-        column("held_until", SenderNumber.held_until.type),
+        column("in_force", Boolean),
         column("suspended", Boolean),
+        column("authorises", Boolean),
         column("position", Integer),
     )
 )
@@ -246,7 +267,7 @@ def answer(
 
     When the facts cannot be loaded this raises; it never answers without them.
     """
-    return _answer(_load(connection, question), asker, question, now, policy)
+    return _answer(_load(connection, asker, question), asker, question, now, policy)
 
 
 def contact(
@@ -261,7 +282,7 @@ def contact(
     if number is None or asker.kind is not OrganisationKind.CARRIER:
         raise RegistryError(Kind.SCOPE_MISSING, "only carriers count contacts")
     lock_number(session, number)
-    rows = _load(session.connection(), question)
+    rows = _load(session.connection(), asker, question)
     found = _answer(rows, asker, question, now, policy)
     row = rows[0]
     if found.verdicts[0].reason is Reason.CONSENTED:
@@ -275,7 +296,7 @@ def contact(
     return replace(found, contact=True)
 
 
-def _load(connection: Connection, question: Question) -> dict[int, Row[Any]]:
+def _load(connection: Connection, asker: Asker, question: Question) -> dict[int, Row[Any]]:
     """Return the facts of those valid numbers of a question that have a consent, by their place.
 
     The first place has a row in any case, which also tells of the sending number.
@@ -289,6 +310,7 @@ def _load(connection: Connection, question: Question) -> dict[int, Row[Any]]:
         "channel": question.channel.value,
         "topic": question.topic.value if question.topic else None,
         "at": question.at,
+        "provider": asker.organisation_id if asker.kind is OrganisationKind.PROVIDER else None,
     }
     return {row[0]: row for row in connection.execute(_FACTS, parameters)}
 
@@ -387,13 +409,11 @@ def _holding(asker: Asker, question: Question, row: Row[Any]) -> Holding | None:
     """Return the facts' holding of the sending number, None when nobody holds it."""
     if row.organisation_id is None:
         return None
-    in_time = row.held_from <= question.at and (
-        row.held_until is None or question.at < row.held_until
-    )
     for_channel = row.sms if question.channel is Channel.SMS else row.voice
+    own = asker.speaks_for(row.organisation_id, authorised=row.authorises)
     return Holding(
         active=not row.suspended,
-        held=in_time and for_channel and asker.speaks_for(row.organisation_id),
+        held=row.in_force and for_channel and own,
         usages=frozenset(word for word in MessageClass if getattr(row, word)),
     )
 

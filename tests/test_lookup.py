@@ -118,8 +118,8 @@ def suspend(world: World) -> None:
 
 def test_reason_is_the_first_that_matches_of_what_happened(world: World, clock: Clock) -> None:
     """Every act adds an objection that comes before all earlier ones in the rule."""
-    hold(world, SMS_PORT + "1", MessageClass.COMMERCIAL, held_until=clock.now + timedelta(days=5))
-    words: dict[str, Any] = {"sending": SMS_PORT + "1"}
+    hold(world, "10690007777", MessageClass.COMMERCIAL, held_until=clock.now + timedelta(days=5))
+    words: dict[str, Any] = {"sending": "10690007777"}
 
     def reason(**more: Any) -> Reason:
         return world.verdict(**words, **more).reason
