@@ -30,6 +30,7 @@ from registry.models import (
     Consent,
     ConsentRequest,
     Event,
+    Evidence,
     InboundAction,
     InboundMessage,
     Notice,
@@ -722,6 +723,23 @@ def test_yes_is_no_answer_to_a_later_question(phone: Phone, clock: Clock) -> Non
     phone.send("KTFSR")
     assert phone.act("Y", received_at=written) is InboundAction.NOTHING_OPEN
     assert phone.refusals() == []
+
+
+@pytest.mark.parametrize("to", [REGISTRY, SMS_PORT])
+def test_what_was_agreed_to_by_sms_is_what_the_sms_said_without_its_link(
+    phone: Phone, to: str
+) -> None:
+    world = phone.world
+    code = phone.put(world.ask(notice_text="May we? " * 30))
+    [sent] = [it.text for it in phone.backend.sent]
+    received = phone.send(f"Y{code}", to)
+    with world.registry.database.read() as connection:
+        text, language = connection.execute(select(Evidence.notice_text, Evidence.language)).one()
+    assert (text, language) == (re.sub(r"/r/[\w-]{20}", "", sent), "zh")
+    assert "/r/" in sent
+    assert "每天最多10次，为期30天" in text
+    [answer] = [it for it in events(world) if it["kind"] == "consent_request_agreed"]
+    assert (answer["way"], answer["message"]) == ("sms", str(received.id))
 
 
 def test_what_was_agreed_to_is_withdrawn_by_its_code(phone: Phone) -> None:

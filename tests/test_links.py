@@ -130,6 +130,9 @@ def test_agreeing_gives_what_was_asked_and_shows_the_way_back(
     assert (evidence.notice_text, evidence.language) == (TERMS["notice_text"], "en")
     browser.get("/my/")
     assert browser.page.request.path == "/sign-in"  # The link signs nobody in.
+    browser.sign_in()
+    browser.get("/my/history")
+    assert "You, over the link in an SMS" in browser.shown
 
 
 @on_sqlite

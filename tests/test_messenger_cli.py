@@ -5,14 +5,16 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from registry import runtime
 from registry.config import DEMO_SMS_NUMBER, Settings
-from registry.messenger import house
+from registry.messenger import house, outbox
 from registry.messenger.backends import Refused
 from registry.messenger.wording import CHINESE
+from registry.models import OutboxState
 from tests.sms_factories import Scripted, make_lane
 from tests.sms_gateway import Answer, HttpGatewayPeer
 from tests.test_cli import NO, USAGE, Shell
@@ -56,6 +58,18 @@ def test_list_shows_masked_numbers_and_no_text(demo: Shell) -> None:
     )
     assert all(re.fullmatch(shape, line) for line in lines), lines
     assert demo("outbox", "list", "--state", "sent").output == ""
+
+
+def test_list_says_in_which_sms_a_merged_one_is(demo: Shell) -> None:
+    registry, digest_id = runtime.open_registry(Settings(demo.folder), patience=None), uuid4()
+    with closing(registry.database), registry.database.write() as session:
+        [item, *_] = outbox.newest(session, OutboxState.WAITING, 1)
+        outbox.merge(item, digest_id)
+        session.flush()
+        merged = item.id
+    [line] = demo("outbox", "list", "--state", "merged").output.splitlines()
+    assert line.startswith(f"{merged}  merged ")
+    assert line.endswith(f"  in {digest_id}")
 
 
 def test_failed_message_waits_again_after_resend(demo: Shell) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from flask_babel import gettext, ngettext
 
 from registry.consent import Basis, Channel, Topic
+from registry.ledger import Way
 from registry.models import ComplaintOutcome, FamilyEnd, RequestOutcome, Via
 from registry.numbers import SubscriberNumber
 from registry.policy import Period
@@ -46,6 +47,8 @@ def actor(event: Happened, seen_by: Visitor) -> str:
     other = _other_person(event)
     if other is None:
         subscriber = gettext("The subscriber") if seen_by.link else gettext("You")
+        if event.data.get("way") == Way.LINK:
+            return str(gettext("%(who)s, over the link in an SMS", who=subscriber))
         return _with_way(subscriber, via)
     if other == seen_by.own:
         return _with_way(gettext("You"), via)
@@ -203,6 +206,12 @@ def _consent_overseen(_event: Happened) -> Told:
     return Told("search", "info", gettext("The authorities looked at a consent"))
 
 
+def _evidence_shown(event: Happened) -> Told:
+    title = gettext("The evidence of a consent to “%(sender)s” was shown", sender=event.sender)
+    note = gettext("Carriers may have a consent proved to them before they let a message through.")
+    return Told("search", "info", title, [note])
+
+
 def _complained(event: Happened) -> Told:
     sms = event.data["channel"] == Channel.SMS
     title = gettext("Complaint about an SMS") if sms else gettext("Complaint about a call")
@@ -282,6 +291,7 @@ WORDING: Mapping[str, Callable[[Happened], Told]] = {
     "challenge_answered": _challenge_answered,
     "consent_voided": _voided,
     "consent_overseen": _consent_overseen,
+    "evidence_shown": _evidence_shown,
     "refusal_recorded": _refused,
     "refusal_lifted": _lifted,
     "contact_hours_set": _hours_set,
