@@ -97,6 +97,20 @@ SCOPES = {
     f"POST {ORGANISATION}/keys": "admin",
     f"DELETE {ORGANISATION}/keys/<uuid:key_id>": "admin",
     "GET /v1/numbers/<number>": "public",
+    "GET /v1/numbers": "numbers",
+    "POST /v1/numbers/<number>/release": "numbers",
+    "GET /v1/numbers/<number>/extensions": "numbers",
+    "POST /v1/numbers/<number>/extensions": "numbers",
+    "POST /v1/number-claims": "numbers",
+    "GET /v1/number-claims": "numbers admin",
+    "GET /v1/number-claims/<uuid:claim_id>": "numbers admin",
+    "POST /v1/number-claims/<uuid:claim_id>/withdraw": "numbers",
+    "POST /v1/number-claims/<uuid:claim_id>/approve": "admin",
+    "POST /v1/number-claims/<uuid:claim_id>/reject": "admin",
+    "GET /v1/providers": "numbers admin oversight",
+    "POST /v1/authorisations": "numbers",
+    "GET /v1/authorisations": "numbers",
+    "POST /v1/authorisations/<uuid:authorisation_id>/end": "numbers",
 }
 
 
@@ -485,6 +499,7 @@ def test_holding_appears_in_the_public_register_until_its_release(
             "contact_phone": "4001234567",
             "complaint_phone": "4001234567",
         },
+        "provider": None,
         "channels": ["sms"],
         "usages": ["commercial", "public"],
         "held_from": "2026-12-01T02:00:00Z",

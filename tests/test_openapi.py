@@ -200,6 +200,18 @@ def make_applications(client: Client) -> tuple[dict[str, str], str]:
     return ids, client.post("/v1/application/documents", b"%PDF-1.7", **pdf).json["id"]
 
 
+def make_claims(client: Client) -> dict[str, str]:
+    """Have numbers claimed, each decision's for itself, and one that waits."""
+    decisions = [f"/v1/number-claims/{{claim_id}}/{step}" for step in ("approve", "reject")]
+    resource = {"channels": ["sms"], "usages": ["service"]}
+    return {
+        path: client.post(
+            "/v1/number-claims", {**resource, "number": f"1069777{index:04d}"}, who="sender"
+        ).json["id"]
+        for index, path in enumerate([*decisions, "any"])
+    }
+
+
 def announce(client: Client, who: str) -> str:
     """Announce an organisation's suspension for a day that never comes, and return its id."""
     path = f"/v1/organisations/{getattr(client.world, who).id}/suspend"
@@ -249,7 +261,7 @@ def test_answers_are_what_the_document_says(
     appeal = f"/v1/suspensions/{announce(client, 'regulator')}/appeals"
     ids["appeal_id"] = client.post(appeal, {"text": "No."}, who="regulator").json["id"]
     known = {name: str(value) for name, value in ids.items()}
-    complaints = make_complaints(client)
+    complaints, claims = make_complaints(client), make_claims(client)
     headers = {"Authorization": f"Bearer {world.keys[who]}"}
     answered: dict[str, set[int]] = {}
 
@@ -268,6 +280,7 @@ def test_answers_are_what_the_document_says(
             about = {
                 "complaint_id": complaints.get(operation.path, complaints["any"]),
                 "application_id": applications.get(operation.path, applications["any"]),
+                "claim_id": claims.get(operation.path, claims["any"]),
             }
             QUICKLY(given(cases(operation, {**known, **about}))(ask))()
     # Requests that are never understood would say little about the answers.
