@@ -15,7 +15,7 @@ from registry.models import (
     Organisation,
     OrganisationKind,
 )
-from registry.portal.console.people import EVERYBODY, SENDING, Needs
+from registry.portal.console.people import EVERYBODY, SENDERS, SENDING, Needs
 from registry.runtime import Registry
 from tests.console import PASSWORD, Console, make_member
 from tests.factories import Clock, World, count_rows, make_organisation, make_uscc
@@ -116,6 +116,8 @@ def test_who_may_use_a_view_is_decided_here_and_not_by_the_view(app: Flask) -> N
         "change_organisation": Needs(ADMIN, SENDING),
         "propose_changes": Needs(ADMIN, SENDING),
         "appeal": Needs(AGENT, suspended=True),
+        "find_number": Needs(VIEWER, SENDING, suspended=True),
+        "search_consents": Needs(VIEWER, SENDERS, suspended=True),
     }
     for name, (needed, methods) in views(app).items():
         bare = name.removeprefix("console.")

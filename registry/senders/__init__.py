@@ -21,6 +21,7 @@ from registry.senders.authorisations import (
     end_authorisation,
     find_authorisation,
     providers,
+    search_providers,
     served,
 )
 from registry.senders.claims import (
@@ -38,6 +39,7 @@ from registry.senders.numbers import (
     hold,
     holder,
     holdings,
+    own_holding,
     release,
     release_own,
     resolve,
@@ -112,6 +114,7 @@ __all__ = [
     "open_appeals",
     "own_application",
     "own_claim",
+    "own_holding",
     "page",
     "propose",
     "providers",
@@ -120,6 +123,7 @@ __all__ = [
     "release",
     "release_own",
     "resolve",
+    "search_providers",
     "served",
     "suspend",
     "suspended",

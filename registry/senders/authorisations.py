@@ -18,6 +18,9 @@ from registry.senders.numbers import Holding
 from registry.senders.organisations import PAGE, find
 from registry.senders.problems import conflict, flush, invalid
 
+SHOWN = 20
+"""Providers that a search finds at most."""
+
 
 def providers(session: Session, after: UUID | None = None) -> Sequence[Organisation]:
     """Return a page of the providers that a sender may authorise."""
@@ -25,6 +28,23 @@ def providers(session: Session, after: UUID | None = None) -> Sequence[Organisat
     if after is not None:
         query = query.where(Organisation.id > after)
     return session.scalars(query.order_by(Organisation.id).limit(PAGE)).all()
+
+
+def search_providers(session: Session, written: str) -> Sequence[Organisation]:
+    """Return the first providers, by name, whose name has a text in it or whose code it is."""
+    text = written.strip()
+    return session.scalars(
+        select(Organisation)
+        .where(
+            Organisation.kind == OrganisationKind.PROVIDER,
+            or_(
+                Organisation.name.icontains(text, autoescape=True),
+                Organisation.uscc == text.upper(),
+            ),
+        )
+        .order_by(Organisation.name, Organisation.id)
+        .limit(SHOWN)
+    ).all()
 
 
 def authorise(

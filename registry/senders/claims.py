@@ -173,16 +173,21 @@ def claims(
     organisation_id: UUID | None = None,
     state: ApplicationState | None = None,
     after: UUID | None = None,
+    newest_first: bool = False,
 ) -> Sequence[NumberClaim]:
-    """Return a page of claims, the oldest first: an organisation's, or everybody's to operators."""
+    """Return a page of claims, the oldest first: an organisation's, or everybody's to operators.
+
+    `after` is the last one of the page before.
+    """
     query = _of()
     if organisation_id is not None:
         query = query.where(NumberClaim.organisation_id == organisation_id)
     if state is not None:
         query = query.where(NumberClaim.state == state)
     if after is not None:
-        query = query.where(NumberClaim.id > after)
-    return session.scalars(query.order_by(NumberClaim.id).limit(PAGE)).all()
+        query = query.where(NumberClaim.id < after if newest_first else NumberClaim.id > after)
+    order = NumberClaim.id.desc() if newest_first else NumberClaim.id.asc()
+    return session.scalars(query.order_by(order).limit(PAGE)).all()
 
 
 def _of() -> Select[NumberClaim]:

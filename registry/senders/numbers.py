@@ -166,6 +166,23 @@ def holdings(
     return session.scalars(query.order_by(SenderNumber.id).limit(most)).all()
 
 
+def own_holding(
+    session: Session, which: UUID | SendingNumber, organisation_id: UUID
+) -> SenderNumber:
+    """Return a standing holding, by its id or its number, to whoever may look after it.
+
+    That is its holder, and the provider of whose port it is an extension; to others there is none.
+    """
+    known = (
+        SenderNumber.id == which if isinstance(which, UUID) else SenderNumber.number == which.text
+    )
+    row = session.scalar(tree.of(known, SenderNumber.released_at.is_(None)))
+    over = tree.above(session, SendingNumber(row.number, row.kind)) if row else []
+    if row is None or organisation_id not in {one.organisation_id for one in (row, *over)}:
+        raise RegistryError(Kind.NOT_FOUND, "this organisation does not hold this number")
+    return row
+
+
 def extensions(
     session: Session, provider_id: UUID, port: SendingNumber, after: UUID | None = None
 ) -> Sequence[SenderNumber]:

@@ -6,12 +6,18 @@ from registry.portal.console import (
     account,
     application,
     apply,
+    claims,
+    complaints,
+    consents,
     demo,
     join,
     keys,
+    numbers,
     organisation,
     overview,
     people,
+    platforms,
+    requests,
     sections,
     signin,
     team,
@@ -22,16 +28,22 @@ from registry.runtime import Registry
 
 DOOR = (signin, join, apply)
 """How one comes in."""
-SUBJECTS = (overview, application, keys, team, organisation, account)
+SUBJECTS = (
+    overview, application, requests, consents, numbers, claims, platforms, complaints, keys, team,
+    organisation, account,
+)  # fmt: skip
 """What members see and do; every view of these says by `needs` who may use it."""
 
 
 def attach(app: Flask, registry: Registry) -> None:
     """Add the console to an app."""
     app.jinja_env.globals.update(
-        member=people.member, member_in=people.is_in, sections=sections.of_member
+        member=people.member,
+        member_in=people.is_in,
+        sections=sections.of_member,
+        near=sections.NEAR,
     )
-    app.jinja_env.filters.update(told=words.told)
+    app.jinja_env.filters.update(told=words.told, last_day=words.last_day)
     door = Blueprint("door", __name__)
     protect(door)
     for way in DOOR:

@@ -22,7 +22,11 @@ View = TypeVar("View", bound=Callable[..., Any])
 WANTED = "wanted"
 """Under this name the cookie keeps the page that somebody must sign in for."""
 EVERYBODY = frozenset(OrganisationKind)
-SENDING = frozenset({OrganisationKind.SENDER, OrganisationKind.PROVIDER})
+SENDERS = frozenset({OrganisationKind.SENDER})
+PROVIDERS = frozenset({OrganisationKind.PROVIDER})
+OPERATORS = frozenset({OrganisationKind.OPERATOR})
+OVERSEERS = OPERATORS | {OrganisationKind.REGULATOR}
+SENDING = SENDERS | PROVIDERS
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from flask_babel import LazyString, lazy_gettext
 
 from registry import members
 from registry.models import MemberRole, OrganisationKind
-from registry.portal.console.people import EVERYBODY, member
+from registry.portal.console.people import EVERYBODY, SENDERS, SENDING, member
 
 
 @dataclass(frozen=True)
 class Section:
     """A way from the navigation to a view of the console, for the kinds and role that it needs.
 
-    On a phone only those that are `near` stand in the bar; the others are under "More".
+    On a phone only the first few stand in the bar; the others are under "More".
     """
 
     view: str
@@ -22,9 +22,11 @@ class Section:
     text: LazyString
     role: MemberRole = MemberRole.VIEWER
     kinds: frozenset[OrganisationKind] = EVERYBODY
-    near: bool = False
     applicants: bool = False
 
+
+NEAR = 4
+"""How many stand in the bar of a phone."""
 
 SECTIONS = (
     Section(
@@ -32,15 +34,41 @@ SECTIONS = (
         "home",
         lazy_gettext("Overview"),
         lazy_gettext("What stands, what waits, and what is due"),
-        near=True,
     ),
     Section(
         "application",
         "agree",
         lazy_gettext("Application"),
         lazy_gettext("How far it has got, and its documents"),
-        near=True,
         applicants=True,
+    ),
+    Section(
+        "requests",
+        "message",
+        lazy_gettext("Requests"),
+        lazy_gettext("Asking subscribers for consent, and how many agree"),
+        kinds=SENDERS,
+    ),
+    Section(
+        "consents",
+        "agree",
+        lazy_gettext("Consents"),
+        lazy_gettext("What you have of one number, its evidence, withdrawing it"),
+        kinds=SENDERS,
+    ),
+    Section(
+        "numbers",
+        "phone",
+        lazy_gettext("Numbers"),
+        lazy_gettext("What you send from, claims, and platforms"),
+        kinds=SENDING,
+    ),
+    Section(
+        "complaints",
+        "flag",
+        lazy_gettext("Complaints"),
+        lazy_gettext("What people say of your messages, and by when to answer"),
+        kinds=SENDERS,
     ),
     Section(
         "keys",
@@ -48,14 +76,12 @@ SECTIONS = (
         lazy_gettext("Keys"),
         lazy_gettext("What your programs sign in with"),
         role=MemberRole.ADMIN,
-        near=True,
     ),
     Section(
         "team",
         "people",
         lazy_gettext("Team"),
         lazy_gettext("Who works here, and as what"),
-        near=True,
     ),
     Section(
         "organisation",

@@ -1,9 +1,18 @@
 """The registry's vocabulary as organisations read it; `registry.portal.words` has the rest."""
 
-from flask_babel import LazyString, lazy_gettext
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 
-from registry.consent import Reason
+from flask_babel import LazyString, lazy_gettext
+from markupsafe import Markup
+
+from registry.consent import Basis, Reason
+from registry.ledger import ConsentState, RequestState
+from registry.models import ComplaintOutcome
 from registry.overview import State
+from registry.portal.languages import day
 
 REASONS: dict[Reason, LazyString] = {
     Reason.SENDER_UNKNOWN: lazy_gettext("No: the sending number belongs to nobody"),
@@ -27,8 +36,42 @@ STATES: dict[State, LazyString] = {
     State.EXPIRED: lazy_gettext("Expired"),
     State.ENDED: lazy_gettext("Ended"),
 }
+REQUESTS: dict[RequestState, LazyString] = {
+    RequestState.WAITING: lazy_gettext("Waits for an answer"),
+    RequestState.AGREED: lazy_gettext("Agreed"),
+    RequestState.REFUSED: lazy_gettext("Not agreed"),
+}
+CONSENTS: dict[ConsentState, LazyString] = {
+    ConsentState.ACTIVE: lazy_gettext("In force"),
+    ConsentState.EXPIRED: lazy_gettext("Expired"),
+    ConsentState.WITHDRAWN: lazy_gettext("Withdrawn"),
+    ConsentState.SUPERSEDED: lazy_gettext("Replaced by a newer one"),
+    ConsentState.VOIDED: lazy_gettext("Void: never proved"),
+    ConsentState.REASSIGNED: lazy_gettext("The number went to somebody else"),
+}
+BASES: dict[Basis, LazyString] = {
+    Basis.CONFIRMED: lazy_gettext("The subscriber agreed here"),
+    Basis.ASSERTED: lazy_gettext("You say that the subscriber agreed"),
+}
+OUTCOMES: dict[ComplaintOutcome, LazyString] = {
+    ComplaintOutcome.UPHELD: lazy_gettext("Upheld"),
+    ComplaintOutcome.UNFOUNDED: lazy_gettext("Unfounded"),
+}
+WORDS: dict[type[StrEnum], Mapping[Any, LazyString]] = {
+    Reason: REASONS,
+    State: STATES,
+    RequestState: REQUESTS,
+    ConsentState: CONSENTS,
+    Basis: BASES,
+    ComplaintOutcome: OUTCOMES,
+}
 
 
-def told(value: Reason | State) -> str:
-    """Return how an answer, or the state of a consent, reads to an organisation."""
-    return str(REASONS[value] if isinstance(value, Reason) else STATES[value])
+def told(value: StrEnum) -> str:
+    """Return how a word reads to an organisation."""
+    return str(WORDS[type(value)][value])
+
+
+def last_day(ends: datetime) -> Markup:
+    """Show the last day before something ends."""
+    return day(ends - timedelta(microseconds=1))
