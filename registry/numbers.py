@@ -152,7 +152,7 @@ def clean(text: object) -> str:
         raise _invalid("a number is written as a string")
     if len(text) > LONGEST_INPUT:
         raise _invalid("too long for a telephone number")
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.removeprefix("+").isdigit():
         return text
     if re.search(r"[.．][^.．]\Z", text):
         raise _invalid("a decimal fraction, which a spreadsheet made of a number")

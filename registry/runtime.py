@@ -10,6 +10,7 @@ from registry.config import Settings, create_number_key, load_number_key
 from registry.database import Clock, Database, utc_now
 from registry.errors import Kind, RegistryError
 from registry.files import FileStore
+from registry.imports import Store
 from registry.policy import Policy
 from registry.receipts import Signer
 
@@ -32,6 +33,11 @@ class Registry:
     def files(self) -> FileStore:
         """The files that people brought, in the data folder."""
         return FileStore(self.settings.data_dir / "files", self.database.key)
+
+    @property
+    def imports(self) -> Store:
+        """The files that are being imported, in the data folder."""
+        return Store(self.settings.data_dir / "imports", self.database.key)
 
     def sign_with(self) -> Signer:
         """Return the signer; raises `UNAVAILABLE` when the key could not be read."""
