@@ -280,8 +280,6 @@ def test_request_led_to_evidence_that_its_sender_can_show(client: Client, world:
     shown = ledger.Shown(ledger.Way.LINK, "en")
     world.own(ledger.agree, UUID(request["id"]), shown=shown)
     [consent] = show(client, request["id"]).json["consents"]
-    assert consent["evidence"] == {
-        "method": "registry", "notice_text": "May we?\nEvery day?", "notice_version": None,
-        "language": "en", "sha256": None, "uri": None,
-    }  # fmt: skip
+    evidence = {"method": "registry", "notice_text": "May we?\nEvery day?", "language": "en"}
+    assert consent["evidence"].items() >= evidence.items()
     assert (consent["granted_at"], consent["cap"]) == ("2026-12-01T02:00:00Z", request["cap"])

@@ -25,6 +25,8 @@ from tests.factories import OTHER_PORT, Clock, World, make_number
 from tests.sms_factories import Scripted, make_lane
 from tests.test_inbound import Phone
 
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""What is said does not depend on the database; what is claimed and merged is tested on both."""
 NUMBER = make_number()
 LEAST = 3
 
@@ -83,6 +85,7 @@ def test_assertions_that_wait_for_one_number_are_told_in_one_sms(
     assert phone.inbox() == []
 
 
+@on_sqlite
 def test_fewer_assertions_are_told_one_by_one(world: World, phone: Phone) -> None:
     assert_three(world)
     world.own(ledger.withdraw_all, sender_id=world.other_sender.id)
@@ -90,6 +93,7 @@ def test_fewer_assertions_are_told_one_by_one(world: World, phone: Phone) -> Non
     assert states(world) == [SENT, SENT, (Notice.CONSENT_ASSERTED, OutboxState.EXPIRED)]
 
 
+@on_sqlite
 def test_digest_leaves_out_what_no_longer_calls_for_it(world: World, phone: Phone) -> None:
     assert_three(world)
     [fourth] = world.grant(channel=Channel.VOICE)
@@ -101,6 +105,7 @@ def test_digest_leaves_out_what_no_longer_calls_for_it(world: World, phone: Phon
     assert sorted(states(world)) == sorted([DIGEST, MERGED, MERGED, MERGED, gone, gone])
 
 
+@on_sqlite
 def test_digest_of_which_one_assertion_remains_says_that_one(
     world: World, phone: Phone, clock: Clock
 ) -> None:
@@ -120,6 +125,7 @@ def test_digest_of_which_one_assertion_remains_says_that_one(
     assert consent.ended_at is not None
 
 
+@on_sqlite
 def test_digest_of_which_nothing_remains_is_not_sent_again(
     world: World, phone: Phone, clock: Clock
 ) -> None:
@@ -132,6 +138,7 @@ def test_digest_of_which_nothing_remains_is_not_sent_again(
     assert digest(world).state is OutboxState.EXPIRED
 
 
+@on_sqlite
 def test_sms_that_was_handed_over_before_is_not_merged(
     world: World, phone: Phone, clock: Clock
 ) -> None:
@@ -145,6 +152,7 @@ def test_sms_that_was_handed_over_before_is_not_merged(
     assert states(world) == [SENT, SENT, SENT]
 
 
+@on_sqlite
 def test_repeated_digest_says_the_same_whatever_is_asserted_meanwhile(
     world: World, phone: Phone, clock: Clock
 ) -> None:
@@ -159,6 +167,7 @@ def test_repeated_digest_says_the_same_whatever_is_asserted_meanwhile(
     assert (again, "sender 1称您已3次同意" in second) == (first, True)
 
 
+@on_sqlite
 def test_nobody_is_woken_for_a_digest(world: World, phone: Phone, clock: Clock) -> None:
     phone.lane.hours = world.registry.policy.contact_hours
     clock.pass_(hours=11)  # It is 21:00.
@@ -315,6 +324,7 @@ def test_one_sms_stops_all_that_a_digest_told_of(world: World, phone: Phone) -> 
     assert len(rows(world, Refusal)) == refusals
 
 
+@on_sqlite
 def test_digest_is_not_confirmed_as_a_whole(world: World, phone: Phone) -> None:
     world.refuse()
     assert_three(world)
@@ -324,6 +334,7 @@ def test_digest_is_not_confirmed_as_a_whole(world: World, phone: Phone) -> None:
     assert world.verdict().reason is Reason.NO_CONSENT
 
 
+@on_sqlite
 def test_bare_no_is_for_the_digest_where_nothing_else_is_open(world: World, phone: Phone) -> None:
     assert_three(world)
     phone.inbox()
@@ -331,6 +342,7 @@ def test_bare_no_is_for_the_digest_where_nothing_else_is_open(world: World, phon
     assert [it for it in rows(world, Consent) if it.ended_at is None] == []
 
 
+@on_sqlite
 def test_digest_is_one_question_among_others(world: World, phone: Phone, clock: Clock) -> None:
     assert_three(world)
     phone.inbox()
@@ -342,6 +354,7 @@ def test_digest_is_one_question_among_others(world: World, phone: Phone, clock: 
     assert "N2 sender 1、N1 sender 1等2家" in reply
 
 
+@on_sqlite
 def test_digest_to_an_earlier_subscriber_is_nobodys(
     world: World, phone: Phone, clock: Clock
 ) -> None:
