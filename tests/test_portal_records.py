@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import LargeBinary, select
 
-from registry import audit, complaints, events, family, ledger, lookup, worker
+from registry import audit, complaints, events, evidence, family, ledger, lookup, worker
 from registry.consent import Basis, Channel, MessageClass, Reason, Topic
 from registry.ledger import By
 from registry.lookup import Asker
@@ -297,6 +297,12 @@ def live(world: World, clock: Clock) -> None:
     world.do(
         lambda session: ledger.oversee(
             session, given.id, overseer_id=world.regulator.id, clock=clock
+        )
+    )
+    asked = evidence.Asked(world.sender.id, NUMBER, Channel.SMS, Topic.GAMES)
+    world.do(
+        lambda session: evidence.show_carrier(
+            session, asked, carrier_id=world.carrier.id, clock=clock
         )
     )
     complaint = desk.file(contacted_at=clock())

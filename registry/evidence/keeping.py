@@ -168,11 +168,11 @@ def _find(session: Session, organisation_id: UUID, sha256: str) -> EvidenceFile 
 
 def _record(
     session: Session,
-    kind: str,
+    what: str,
     row: EvidenceFile,
     actor_id: UUID,
     member_id: UUID | None,
     now: datetime,
 ) -> None:
     by = {} if member_id is None else {"member": member_id}
-    events.record(session, kind, now, actor_id, {"file": row.id, "sha256": row.sha256, **by})
+    events.record(session, what, now, actor_id, {"file": row.id, "sha256": row.sha256, **by})

@@ -25,6 +25,8 @@ WANTED = "wanted"
 """Under this name the cookie keeps the page that somebody must sign in for."""
 NAMED = ("sender", "lookup")
 """What a page's address may name by its id: whom to refuse, what to complain about."""
+FILES = ("consent_file", "proof_file")
+"""Files, whose addresses are those of their pages and one part more."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _wanted() -> str:
     """
     if request.endpoint == "own.download":
         return url_for("own.data")
+    if (request.endpoint or "").rpartition(".")[2] in FILES:
+        return request.path.rpartition("/")[0]
     named = {name: request.args.get(name, type=UUID) for name in NAMED}
     query = urlencode({name: value for name, value in named.items() if value is not None})
     return f"{request.path}?{query}" if query else request.path

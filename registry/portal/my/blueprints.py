@@ -14,13 +14,25 @@ from registry.portal.my import (
     lookups,
     more,
     overview,
+    proofs,
     refusals,
     requests,
 )
 from registry.portal.pages import protect
 from registry.runtime import Registry
 
-SUBJECTS = (overview, refusals, consents, challenges, requests, lookups, complaints, history, more)
+SUBJECTS = (
+    overview,
+    refusals,
+    consents,
+    proofs,
+    challenges,
+    requests,
+    lookups,
+    complaints,
+    history,
+    more,
+)
 OWN = (family, account, data)
 """What is for the own number alone: nobody does it for another, however much trusted."""
 

@@ -10,7 +10,7 @@ from flask_babel import get_locale, gettext
 from sqlalchemy.orm import Session
 from werkzeug.wrappers.response import Response as AnyResponse
 
-from registry import ledger, subscribers
+from registry import evidence, ledger, subscribers
 from registry.consent import Basis
 from registry.errors import Kind, RegistryError
 from registry.models import Consent
@@ -56,6 +56,7 @@ def add(my: Blueprint, registry: Registry) -> None:
             return render_template(
                 "my/consent.html",
                 own=own,
+                shown=evidence.shown(storage, own.row, registry.policy.retention),
                 whole=whole(registry, storage, own),
                 course=_course(
                     own.row, subscribers.consent_history(storage, own), registry.clock()
@@ -147,7 +148,8 @@ def _confirmable(own: OwnConsent) -> bool:
 def disputable(own: OwnConsent) -> bool:
     """Whether the subscriber can still ask its sender for proof."""
     asserted = own.row.grant.basis is Basis.ASSERTED
-    return asserted and own.challenge is None and own.row.ended_at is None
+    kept = own.row.grant.evidence.purged_at is None
+    return asserted and kept and own.challenge is None and own.row.ended_at is None
 
 
 def _language_name(tag: str | None) -> str | None:

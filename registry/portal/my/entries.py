@@ -95,10 +95,20 @@ def _consent(row: Row, held: Holdings) -> Entry:
             basis=word(Basis(grant["basis"])),
             method=word(Method(evidence["method"])),
         ),
-        _quoted(evidence["notice_text"]),
+        _kept(evidence),
         _standing(row) if row["end_reason"] else _reach(row, held),
     ]
     return Entry(held.name(row["sender_id"]), notes)
+
+
+def _kept(evidence: Row) -> str:
+    """Quote a text that is kept, or say since when it is not."""
+    if evidence["purged_at"] is None:
+        return _quoted(evidence["notice_text"])
+    day = languages.written_day(datetime.fromisoformat(evidence["purged_at"]))
+    return str(
+        gettext("The text was kept as long as the rules ask, and removed on %(day)s.", day=day)
+    )
 
 
 def _reach(row: Row, held: Holdings) -> str:
@@ -135,14 +145,20 @@ def _challenge(row: Row, held: Holdings) -> Entry:
 
 
 def _violation(row: Row, held: Holdings) -> Entry:
-    note = gettext("It claimed a consent that it could not prove.")
-    return Entry(held.name(row["organisation_id"]), [note])
+    upheld = row["kind"] == ViolationKind.UPHELD_COMPLAINT
+    notes = [
+        gettext("Your complaint about it was upheld.")
+        if upheld
+        else gettext("It claimed a consent that it could not prove."),
+        held.name(row["provider_id"]) if row["provider_id"] != row["organisation_id"] else "",
+    ]
+    return Entry(held.name(row["organisation_id"]), notes)
 
 
 def _complaint(row: Row, held: Holdings) -> Entry:
     outcome = row["outcome"]
     notes = [
-        held.name(row["sender_id"]),
+        held.name(row["sender_id"] or row["provider_id"]),
         about(row["channel"], [row["topic"]]),
         _quoted(row["text"]),
         gettext("Answer: %(text)s", text=row["answer"]) if row["answer"] else "",
