@@ -16,6 +16,8 @@ from registry.ledger.bulk.writing import Id
 from registry.ledger.grants import Claim, EvidenceClaim
 from registry.policy import Policy
 
+NOBODY = uuid_utils.UUID(int=0)
+
 
 @dataclass(slots=True)
 class Applied:
@@ -24,7 +26,7 @@ class Applied:
     key: bytes
     claim: Claim
     token: bytes
-    evidence_id: Id
+    evidence_id: uuid_utils.UUID
     consents: list[Held]
     superseded: list[Id]
     counts: tuple[bool, ...]
@@ -50,6 +52,7 @@ class Group:
         self.facts = facts
         self.applied: list[Applied] = []
         self.evidence: dict[EvidenceClaim, uuid_utils.UUID] = {}
+        self.last_evidence: tuple[EvidenceClaim | None, uuid_utils.UUID] = (None, NOBODY)
         self.displaced: list[Held] = []
         """What the database holds and something of this group takes the place of."""
         self.retold: list[Sms] = []
@@ -74,31 +77,36 @@ class Group:
 
     def _make(self, key: bytes, claim: Claim, token: bytes, facts: Facts) -> Applied:
         met = facts.met(claim)
-        effects = grants.assertion_effects(
-            claim,
-            {held.topic for held in met if held.confirmed},
-            facts.refused_topics(claim.channel),
-            self.policy,
-            self.now,
-        )
+        confirmed = [held.topic for held in met if held.confirmed]
+        refused = facts.refused_topics(claim.channel)
+        effects = grants.assertion_effects(claim, confirmed, refused, self.policy, self.now)
         superseded = [
             held.id for held in met if self._displace(facts, claim.channel, held, effects)
         ]
-        counts = tuple(effect is not None for effect in effects.values())
-        consents = []
+        consents, counts = [], []
         for topic, effect in effects.items():
             latest = effect is not None
             self.counts_from = effect or self.counts_from
             made = Held(uuid_utils.uuid7(), topic, latest)
             facts.held[claim.channel, topic, latest] = made
             consents.append(made)
-        evidence_id = self.evidence.get(claim.evidence)
-        if evidence_id is None:
-            evidence_id = self.evidence[claim.evidence] = uuid_utils.uuid7()
-        line = Applied(key, claim, token, evidence_id, consents, superseded, counts)
+            counts.append(latest)
+        evidence_id = self._evidence_id(claim.evidence)
+        line = Applied(key, claim, token, evidence_id, consents, superseded, tuple(counts))
         if facts.told:
             self._retell(facts, line)
         return line
+
+    def _evidence_id(self, evidence: EvidenceClaim) -> uuid_utils.UUID:
+        """Return the id of the group's one row for all that claim this evidence."""
+        last, last_id = self.last_evidence
+        if evidence is last:  # In most files each line has the one before's.
+            return last_id
+        found = self.evidence.get(evidence)
+        if found is None:
+            found = self.evidence[evidence] = uuid_utils.uuid7()
+        self.last_evidence = evidence, found
+        return found
 
     def _displace(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from os import urandom
 from typing import Any, cast
 from uuid import UUID
@@ -16,7 +17,7 @@ from registry.ledger import grants
 from registry.ledger.acts import By
 from registry.ledger.bulk import payloads, reading
 from registry.ledger.bulk.deciding import Applied, Group
-from registry.ledger.bulk.writing import Block, Id, Same, blocks, insert_many, with_id
+from registry.ledger.bulk.writing import Block, Column, Id, Same, blocks, insert_many, with_id
 from registry.models import Consent, Evidence, Grant, Notice, OutboxItem, Via, number_key
 
 
@@ -90,18 +91,24 @@ def _write_displaced(session: Session, group: Group) -> None:
 def _said(group: Group) -> Iterator[payloads.Said]:
     """Yield what the events say, in the order of the lines."""
     patterns: dict[Any, str] = {}
+    last: datetime | None = None
+    until = ""
     for line in group.applied:
         claim = line.claim
-        shape = (claim.channel, claim.topics, claim.cap, line.evidence_id, line.counts)
+        cap = claim.cap
+        about = (claim.channel, claim.topics, cap.count, cap.period)
+        shape = (*about, line.evidence_id, line.counts)
         pattern = patterns.get(shape)
         if pattern is None:
             pattern = patterns[shape] = _pattern(group, line)
+        if claim.valid_until != last:  # In most files each line ends with the one before.
+            last, until = claim.valid_until, events.timestamp(claim.valid_until)
         values = (
             *(str(consent.id) for consent in line.consents),
             str(line.grant_id),
             events.timestamp(claim.granted_at),
             _json_list(line.superseded),
-            events.timestamp(claim.valid_until),
+            until,
         )
         yield payloads.Said(claim.number, line.token, pattern, values)
 
@@ -135,8 +142,9 @@ def _consent_rows(group: Group, event_ids: Sequence[int]) -> Iterator[Block]:
         for line, event_id in zip(group.applied, event_ids, strict=True)
         for consent, counts in zip(line.consents, line.counts, strict=True)
     ]
+    counts_from = group.counts_from
     for block in blocks(rows):
-        ended = [group.now if consent.superseded else None for consent, *_ in block]
+        ended, end_reason = _ends([consent.superseded for consent, *_ in block], group.now)
         yield {
             "id": [consent.id for consent, *_ in block],
             "number": [line.token for _, line, *_ in block],
@@ -146,13 +154,23 @@ def _consent_rows(group: Group, event_ids: Sequence[int]) -> Iterator[Block]:
             "grant_id": [line.grant_id for _, line, *_ in block],
             "event_id": [event_id for _, _, event_id, _ in block],
             "recorded_at": Same(group.now),
-            "effective_from": [group.counts_from if counts else None for *_, counts in block],
+            "effective_from": [counts_from if counts else None for *_, counts in block],
             "valid_until": [line.claim.valid_until for _, line, *_ in block],
             "latest": [consent.latest for consent, *_ in block],
             "ended_at": ended,
             "end_recorded_at": ended,
-            "end_reason": [end and End.SUPERSEDED for end in ended],
+            "end_reason": end_reason,
         }
+
+
+def _ends(superseded: list[bool], now: datetime) -> tuple[Column, Column]:
+    """Return when and why rows end that others of their group take the places of: most do not."""
+    if not any(superseded):
+        return Same(None), Same(None)
+    return (
+        [now if ends else None for ends in superseded],
+        [End.SUPERSEDED if ends else None for ends in superseded],
+    )
 
 
 def _notices(group: Group) -> Iterator[Block]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Connection,
+    Enum,
     Insert,
     Integer,
     LargeBinary,
@@ -62,7 +63,8 @@ class Same:
     value: object
 
 
-Block = Mapping[str, Sequence[Any] | Same]
+Column = Sequence[Any] | Same
+Block = Mapping[str, Column]
 """Some rows of a table, by columns. Numbers are tokens and what is sealed is sealed already."""
 
 
@@ -162,6 +164,7 @@ _FIELDS: dict[type[Any] | tuple[type[Any], ...], Callable[[Any], bytes]] = {
     (NumberToken, Sealed, LargeBinary): lambda value: len(value).to_bytes(4) + value,
     Instant: lambda value: _long(8, (value - _EPOCH) // _MICROSECOND),
     BigInteger: lambda value: _long(8, value),
+    Enum: cache(_text),
     SmallInteger: lambda value: _short(2, value),
     Integer: lambda value: _word(4, value),
     Boolean: lambda value: b"\0\0\0\x01\x01" if value else b"\0\0\0\x01\0",
