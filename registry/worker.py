@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from registry import evidence, feed, ledger, maintenance, messenger
+from registry import evidence, feed, imports, ledger, maintenance, messenger
 from registry.errors import RegistryError
 from registry.messenger import delivery
 from registry.messenger.backends import Backend, Unavailable
 from registry.messenger.delivery import Lane
 from registry.runtime import Registry
+from registry.schemas.imports import LINES
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ PAUSE = 0.05
 CLOCKS_EVERY = 5.0
 UPKEEP_EVERY = 3600.0
 TIDY_EVERY = 10.0
+IMPORTS_EVERY = 1.0
 LOOK_EVERY = {True: 0.2, False: 1.0}
 """Seconds between two looks for SMS: for urgent ones, and for all."""
 LANES = (True, False, False, False)
@@ -68,6 +70,7 @@ def run(registry: Registry, stop: threading.Event) -> None:
         *_clocks(registry),
         Job("upkeep", partial(_upkeep, registry)),
         Job("tidying of SMS", partial(_tidy, registry)),
+        Job("imports", partial(_import, registry, stop)),
         *(_lane(registry, backend, urgent=urgent) for urgent in LANES if backend is not None),
     ]
     threads = [
@@ -153,6 +156,19 @@ def _clocks(registry: Registry) -> list[Job]:
     return [Job("lapsing of requests", lapse), Job("voiding of consents", void)]
 
 
+def import_means(registry: Registry) -> imports.Means:
+    """Return what applying imported files needs."""
+    return imports.Means(
+        registry.database, registry.imports, registry.policy, registry.clock, LINES
+    )
+
+
+def _import(registry: Registry, stop: threading.Event) -> float:
+    """Give one import its turn. Told to stop, it stops after the group that is under way."""
+    found = imports.run_next(import_means(registry), stop=stop.is_set)
+    return 0.0 if found else IMPORTS_EVERY
+
+
 def _sequence(registry: Registry) -> float:
     sequence(registry)
     return PAUSE
@@ -198,5 +214,8 @@ def upkeep(registry: Registry, now: datetime) -> None:
     for group in evidence.purge(registry.database, registry.files, retention, now):
         removed["evidence"] = removed.get("evidence", 0) + len(group.evidence)
         removed["evidence_files"] = removed.get("evidence_files", 0) + len(group.files)
+    removed["imports"] = imports.purge(
+        registry.database, registry.imports, retention.import_days, now
+    )
     if made or any(removed.values()):
         log.info("upkeep", extra={"fields": {"made": made, "removed": removed}})

@@ -2,6 +2,7 @@
 
 from registry.cli import (
     applications,
+    imports,
     keys,
     lookup,
     members,
@@ -16,6 +17,7 @@ from registry.cli.command import main
 
 __all__ = [
     "applications",
+    "imports",
     "keys",
     "lookup",
     "main",

@@ -17,6 +17,7 @@ from registry.imports.receiving import (
     Progress,
     cancel,
     create,
+    find,
     options,
     own_import,
     page,
@@ -24,6 +25,7 @@ from registry.imports.receiving import (
     receive,
     start,
 )
+from registry.imports.results import read_result
 from registry.imports.store import PIECE, Store
 from registry.ledger.bulk import Outcome
 
@@ -43,11 +45,13 @@ __all__ = [
     "Store",
     "cancel",
     "create",
+    "find",
     "options",
     "own_import",
     "page",
     "progress",
     "purge",
+    "read_result",
     "receive",
     "run_next",
     "start",

@@ -28,7 +28,7 @@ from registry.imports import results
 from registry.imports.groups import Group, GroupReader
 from registry.imports.kinds import COUNTED
 from registry.imports.reading import UnreadableError
-from registry.imports.recording import GROUPS, Recorder
+from registry.imports.recording import Recorder, group_size
 from registry.imports.store import Store, write_durably
 from registry.ledger.bulk import LineResult, Outcome
 from registry.models import Import, ImportKind, ImportState, Organisation, Purpose, Suspension
@@ -164,7 +164,7 @@ class _Run:
 
     def go(self, stop: Callable[[], bool]) -> None:
         """Apply group after group; while the database works on one, the next is read."""
-        size = GROUPS[self._kind]
+        size = group_size(self._kind, self._means.database.dialect)
         with ThreadPoolExecutor(1) as ahead:
             following = ahead.submit(self.reader.next_group, size)
             for turn in count(1):

@@ -194,19 +194,31 @@ def own_import(
     """Return an import of an organisation; another's is `NOT_FOUND`."""
     row = session.get(Import, import_id, with_for_update=lock or None)
     if row is None or row.organisation_id != organisation_id:
-        raise RegistryError(Kind.NOT_FOUND, "there is no such import")
+        raise _unknown()
     return row
+
+
+def find(session: Session, import_id: UUID) -> Import:
+    """Return an import, whosever it is."""
+    row = session.get(Import, import_id)
+    if row is None:
+        raise _unknown()
+    return row
+
+
+def _unknown() -> RegistryError:
+    return RegistryError(Kind.NOT_FOUND, "there is no such import")
 
 
 def page(
     session: Session,
-    organisation_id: UUID,
+    organisation_id: UUID | None,
     after: UUID | None = None,
     kinds: Collection[ImportKind] = tuple(ImportKind),
 ) -> Sequence[Import]:
-    """Return a page of an organisation's imports, the newest first."""
+    """Return a page of an organisation's imports, or of everybody's, the newest first."""
     query = select(Import).where(
-        Import.organisation_id == organisation_id,
+        true() if organisation_id is None else Import.organisation_id == organisation_id,
         Import.kind.in_(kinds),
         true() if after is None else Import.id < after,
     )

@@ -32,8 +32,15 @@ GROUPS: Mapping[ImportKind, int] = {
     ImportKind.NUMBERS: 100,
 }
 """Lines of a transaction: fewer where each takes statements of its own."""
+_WRITER_SHARE = 4
+"""On SQLite, where there is one writer at a time, a group is so many times smaller."""
 _SAYS_NO = {Kind.INVALID, Kind.INVALID_NUMBER, Kind.CONFLICT, Kind.NOT_FOUND, Kind.RATE_LIMITED}
 """Errors that are about a line; any other is about the registry, and ends the transaction."""
+
+
+def group_size(kind: ImportKind, dialect: str) -> int:
+    """Return how many lines of a kind one transaction records, so that others wait little."""
+    return GROUPS[kind] // (_WRITER_SHARE if dialect == "sqlite" else 1)
 
 
 class Recorder:

@@ -2,10 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from registry.imports.lines import Line
+from registry.imports.store import Store
 from registry.ledger.bulk import LineResult, Outcome
+from registry.models import Import
 
 COLUMNS = ("line", "key", "outcome", "id", "problem")
 HEADER = (",".join(COLUMNS) + "\r\n").encode()
@@ -20,6 +22,16 @@ def written(lines: Sequence[Line], results: Iterable[LineResult]) -> bytes:
         for line, (outcome, problem, row_id) in zip(lines, results, strict=True)
     )
     return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def read_result(store: Store, row: Import) -> Iterator[bytes]:
+    """Return the result of an import, piece by piece, as far as there is one.
+
+    Raises `NOT_FOUND` once it is kept no longer.
+    """
+    if row.result_size == 0:
+        return iter([HEADER])
+    return store.read_result(row.id, row.result_size)
 
 
 def harmless(cell: str) -> str:
