@@ -1,22 +1,27 @@
 """Members: invitations, two factors, guesses, roles; storage and rules, without pages."""
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry import members
+from registry import members, runtime
+from registry.config import Settings
 from registry.errors import Kind, RegistryError
 from registry.members import accounts, attempts, passwords, second_factor
 from registry.models import Event, Member, MemberRole
 from tests.console import PASSWORD, make_member, password_hash
-from tests.factories import Clock, World, dump
+from tests.factories import Clock, World, dump, make_uscc
+from tests.test_cli import NO, Shell
 
 T = TypeVar("T")
 ADDRESS = "192.0.2.7"
@@ -298,3 +303,37 @@ def test_no_password_is_right_where_there_is_nobody() -> None:
 )
 def test_email_is_read_in_one_form(written: str, read: str | None) -> None:
     assert outcome(lambda: members.read_email(written)) == (read or Kind.INVALID)
+
+
+def test_first_member_is_invited_and_helped_on_the_command_line(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "var")
+    shell("init")
+    own = shell("organisation", "add", "sender", "x", make_uscc(1), "4001234567").output.strip()
+    code = shell("member", "invite", own, "li@example.cn", "Li Ming").output.strip()
+    assert re.fullmatch(r"([A-Z2-9]{4}-){3}[A-Z2-9]{4}", code)
+    shell("member", "invite", own, "no address", "Li Ming", code=NO)
+    shell("member", "invite", str(uuid4()), "wang@example.cn", "Wang", code=NO)
+    listed = shell("member", "list", own).output
+    assert "admin   invited  li@example.cn  Li Ming" in listed
+    member = listed.split()[0]
+    assert shell("member", "code", own, member).output.strip() != code
+    assert shell("member", "reset", own, member).output == "reset\n"
+    assert shell("member", "end", own, member).output == "ended\n"
+    shell("member", "end", own, member, code=NO)
+    assert shell("member", "list", own).output == ""
+
+
+def test_people_of_the_demo_are_in_with_both_factors(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "var")
+    shown = shell("demo", "--no-serve").output
+    known = json.loads((shell.folder / "demo.json").read_text(encoding="utf-8"))["members"]
+    assert known["emails"]["sender"] in shown
+    assert known["password"] in shown
+    opened = runtime.open_registry(Settings(shell.folder), patience=None)
+    with closing(opened.database), opened.database.write() as session:
+        tried = members.begin(
+            session, known["emails"]["operator"], address=ADDRESS, now=opened.clock()
+        )
+        assert tried.is_right(known["password"])
+        row = session.get_one(Member, tried.member_id)
+        assert (row.totp_confirmed_at is not None, row.totp_step) == (True, None)
