@@ -1,8 +1,10 @@
 """The client library, against the real application."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,9 +12,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from registry.client import Client, Kind, RegistryError
+from registry import imports, worker
+from registry.client import Client, ImportProgress, Kind, RegistryError
 from registry.consent import Basis, Channel, MessageClass, Reason, Topic
-from registry.models import Consent
+from registry.models import Consent, ImportFormat, ImportKind, ImportState
 from tests.factories import SERVICE_PORT, SMS_PORT, START, World, make_number
 from tests.portal import on_sqlite
 
@@ -47,6 +50,10 @@ class Unsteady(httpx.BaseTransport):
 
 def lost(_response: httpx.Response) -> httpx.Response:
     raise httpx.ReadError("gone")
+
+
+def kept(response: httpx.Response) -> httpx.Response:
+    return response
 
 
 def busy(_response: httpx.Response) -> httpx.Response:
@@ -211,3 +218,50 @@ def test_new_signing_key_is_fetched_once(client: Client, network: Unsteady) -> N
     fetched = [sent for sent in network.requests if sent.url.path.endswith("jwks.json")]
     assert len(fetched) == 2
     assert json.loads(network.requests[0].content)["to"] == NUMBER
+
+
+ROWS = ["number,key"] + [f"{make_number(index).e164},line {index}" for index in range(5)]
+DEFAULTS = {
+    "channel": "sms",
+    "topics": ["retail"],
+    "granted_at": "2026-11-30T00:00:00Z",
+    "valid_for_days": 100,
+    "cap": {"count": 2, "period": "week"},
+    "evidence": CLAIM["evidence"],
+}
+
+
+def test_file_is_sent_applied_and_reported_though_the_network_fails(
+    client: Client, network: Unsteady, world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "campaign.csv"
+    path.write_text("\n".join([*ROWS, "12,short"]))
+    seen: list[tuple[int, int]] = []
+    network.failures = [lost, lost, kept, kept, lost]
+    sent = client.start_import(
+        path, ImportKind.CONSENTS, ImportFormat.CSV, defaults=DEFAULTS,
+        sent=lambda place, size: seen.append((place, size)),
+    )  # fmt: skip
+    assert seen == [(path.stat().st_size, path.stat().st_size)]
+    assert (sent.state, sent.size) == (ImportState.WAITING, path.stat().st_size)
+    means = worker.import_means(world.registry)
+    assert imports.run_next(means)
+    looks: list[ImportProgress] = []
+    ended = client.wait_for_import(sent.id, seen=looks.append)
+    assert (ended.state, ended.lines, looks) == (ImportState.DONE, 6, [ended])
+    assert {name: many for name, many in ended.counts.items() if many} == {
+        "applied": 5, "rejected": 1
+    }  # fmt: skip
+    client.import_result(sent.id, tmp_path / "result.csv")
+    result = (tmp_path / "result.csv").read_text()
+    assert "line 4" in result
+    assert NUMBER.removeprefix("+86") not in result
+    assert client.lookup(NUMBER, **ASKED).allowed
+
+
+def test_recording_is_kept_as_evidence(client: Client) -> None:
+    content = b"%PDF-1.7 a form that somebody signed"
+    kept = client.keep_evidence(content, "application/pdf", "Einwilligung \u540c\u610f.pdf")
+    assert kept.sha256 == hashlib.sha256(content).hexdigest()
+    assert kept == client.keep_evidence(content, "application/pdf", "again.pdf")
+    assert (kept.size, kept.media_type) == (len(content), "application/pdf")

@@ -71,12 +71,16 @@ class EvidenceFile:
 
 @dataclass(frozen=True)
 class ImportProgress:
-    """How far an import is; `counts` says how many lines had which outcome."""
+    """How far an import is; `counts` says how many lines had which outcome.
+
+    `size` is in bytes as sent, `share` of it is done, from 0 to 1.
+    """
 
     id: UUID
     kind: ImportKind
     state: ImportState
     size: int
+    share: float
     lines: int
     counts: Mapping[str, int]
     problem: str | None
@@ -157,6 +161,7 @@ def progress(body: Json) -> ImportProgress:
         kind=ImportKind(body["kind"]),
         state=ImportState(body["state"]),
         size=body["size"],
+        share=body["share"],
         lines=body["lines"],
         counts=dict(body["counts"]),
         problem=body["problem"],

@@ -225,7 +225,7 @@ class Client:
             "kind": kind,
             "format": file_format,
             "name": path.name,
-            "columns": dict(columns or {}),
+            "columns": dict(columns) if columns else None,
             "defaults": dict(defaults or {}),
         }
         made = answers.progress(self._calls.write("/v1/imports", body))
