@@ -100,7 +100,7 @@ def add(console: Blueprint, registry: Registry) -> None:
                 now=registry.clock(),
             )
         flash(gettext("The application is taken back."), "ok")
-        return redirect(url_for(".application"))
+        return redirect(url_for(_page_of_own()))
 
     @console.post("/application/documents")
     @own_to_change
@@ -115,8 +115,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             flash(str(NOT_TAKEN[error.kind]), "warn")
         else:
             flash(gettext("The document is added."), "ok")
-        applicant = member().organisation_id is None
-        return redirect(url_for(".application" if applicant else ".organisation"))
+        return redirect(url_for(_page_of_own()))
 
     @console.get("/application/documents/<uuid:document_id>")
     @own
@@ -130,6 +129,11 @@ def add(console: Blueprint, registry: Registry) -> None:
             as_attachment=True,
             download_name=row.name,
         )
+
+
+def _page_of_own() -> str:
+    """Return the view that shows what the member, or the organisation, applies for."""
+    return ".application" if member().organisation_id is None else ".organisation"
 
 
 def _own(storage: Session) -> Application:

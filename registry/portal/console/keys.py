@@ -54,7 +54,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             "good": [row for row in rows if access.is_good(row, now)],
             "over": [row for row in rows if not access.is_good(row, now)],
             "scopes": [(scope.value, SCOPES[scope]) for scope in Scope if scope in _allowed()],
-            "lasts": _lasts(),
+            "lasts": lasts(),
             "soon": now + timedelta(days=30),
             "written": {"scopes": [], "lasts": "365"},
             "problems": {},
@@ -82,8 +82,8 @@ def add(console: Blueprint, registry: Registry) -> None:
                     storage,
                     senders.find(storage, member().own_id),
                     [scope for scope in Scope if scope in form["scopes"]],
-                    _expiry(registry, str(form["lasts"])),
-                    label=_label(str(form["label"])),
+                    expiry(registry, str(form["lasts"])),
+                    label=label_of(str(form["label"])),
                     **act(),
                 )
         except RegistryError as error:
@@ -126,7 +126,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         row = _find(registry, key_id)
         return render_template(
             "console/confirm.html",
-            question=gettext("End the key “%(label)s”?", label=row.label or row.id.hex[:8]),
+            question=gettext("End the key “%(label)s”?", label=row.label or row.id.hex[-8:]),
             text=gettext("Programs that use it are turned away at once. It cannot be undone."),
             action=url_for(".revoke_key", key_id=row.id),
             yes=gettext("End this key"),
@@ -155,20 +155,23 @@ def _find(registry: Registry, key_id: UUID) -> ApiKey:
         return access.find(storage, member().own_id, key_id)
 
 
-def _expiry(registry: Registry, written: str) -> datetime | None:
+def expiry(registry: Registry, written: str) -> datetime | None:
+    """Return when a key ends that is to last as long as was chosen."""
     if written not in LASTS:
         raise RegistryError(Kind.INVALID, "lasts", fields={"lasts": ["is none of them"]})
     days = LASTS[written]
     return None if days is None else registry.clock() + timedelta(days=days)
 
 
-def _label(written: str) -> str:
+def label_of(written: str) -> str:
+    """Return what a key is known by; raises `INVALID` where nothing was written."""
     if not written:
         raise RegistryError(Kind.INVALID, "label", fields={"label": ["is missing"]})
     return written
 
 
-def _lasts() -> list[tuple[str, str]]:
+def lasts() -> list[tuple[str, str]]:
+    """Return what a form offers of how long a key is good."""
     return [
         ("90", gettext("90 days")),
         ("365", gettext("a year")),
