@@ -212,11 +212,11 @@ def test_purge_removes_finished_sms_only(world: World, clock: Clock) -> None:
         add_outgoing(world, KEPT_FROM, state)
         add_outgoing(world, KEPT_FROM - timedelta(seconds=1), state)
     removed = maintenance.purge(world.registry.database, retention, clock.now)
-    assert removed["outbox"] == 4
+    assert removed["outbox"] == 5
     with world.registry.database.read() as connection:
         old = select(OutboxItem.state).where(OutboxItem.recorded_at < KEPT_FROM)
         assert set(connection.scalars(old)) == {OutboxState.WAITING, OutboxState.SENDING}
-    assert count(world, OutboxItem) == 8
+    assert count(world, OutboxItem) == 9
 
 
 def test_purge_removes_many_in_short_transactions(world: World, clock: Clock) -> None:
