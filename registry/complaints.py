@@ -1,7 +1,8 @@
 """Complaints: what a subscriber reports of an SMS or a call, and the clock that it starts (R22).
 
-A complaint is filed, forwarded to the sender it accuses, answered by that sender and closed
-with an outcome. Each step is an event, and the subscriber is told of all that follow the first.
+A complaint is filed, forwarded to the sender it accuses, or to the provider where no sender is
+known, answered by whoever it went to and closed with an outcome, which may establish a violation.
+Each step is an event, and the subscriber is told of all that follow the first.
 """
 
 import calendar
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, true
+from sqlalchemy import ColumnElement, Select, func, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 from uuid_utils.compat import uuid7
 
@@ -29,6 +30,8 @@ from registry.models import (
     Notice,
     Organisation,
     OrganisationKind,
+    Violation,
+    ViolationKind,
 )
 from registry.numbers import SubscriberNumber, clean, parse_sending
 from registry.policy import Policy
@@ -76,7 +79,7 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class AnswerDeadline:
-    """Until when the accused sender is to answer, in China; the other steps are not its own."""
+    """Until when the accused is to answer, in China; the other steps are not its own."""
 
     answer_by: date
     answer_overdue: bool
@@ -85,9 +88,11 @@ class AnswerDeadline:
 
 @dataclass(frozen=True)
 class Accusation:
-    """A complaint as the sender that it accuses is shown it: it does not learn the number."""
+    """A complaint as whoever it was forwarded to is shown it, who does not learn the number."""
 
     id: UUID
+    sender_id: UUID | None
+    provider_id: UUID | None
     number: str
     channel: Channel
     sending_number: str
@@ -167,7 +172,8 @@ def file(
 ) -> Complaint:
     """Record a complaint; a second one about the same contact is the first while that is open.
 
-    Whom it accuses is whoever held the sending number at the time of the contact.
+    Whom it accuses is whoever held the sending number at the time of the contact, and whose
+    port that was part of.
     """
     lock_number(session, number)
     check_carer(session, number, by)
@@ -179,12 +185,14 @@ def file(
         _check_reporter(session, first, by)
         return first
     _check_count(session, number, now)
+    sender, provider = _accused(session, shown, draft.contacted_at, policy)
     complaint = Complaint(
         id=uuid7(),
         number=number,
         channel=draft.channel,
         sending_number=shown,
-        sender=_accused(session, shown, draft.contacted_at, policy),
+        sender=sender,
+        provider=provider,
         topic=draft.topic,
         contacted_at=draft.contacted_at,
         text=draft.text.strip(),
@@ -195,7 +203,8 @@ def file(
         "complaint": complaint.id,
         "channel": draft.channel,
         "topic": draft.topic,
-        "sender": complaint.sender.id if complaint.sender else None,
+        "sender": sender.id if sender else None,
+        "provider": provider.id if provider else None,
         "contacted_at": draft.contacted_at,
         "lookup": draft.lookup_id,
         **by.words,
@@ -254,17 +263,23 @@ def _same(
     return next((row for row in rows if row.sending_number == shown), None)
 
 
-def _accused(session: Session, shown: str, at: datetime, policy: Policy) -> Organisation | None:
-    """Return the sender that held the number that was shown, if one is known.
+def _accused(
+    session: Session, shown: str, at: datetime, policy: Policy
+) -> tuple[Organisation | None, Organisation | None]:
+    """Return the sender that held the number that was shown, and the provider whose port it is.
 
-    A number may be hidden, faked, nobody's, or one that a provider holds for its customers.
+    Neither may be known: a number may be hidden, faked, or nobody's. Of a provider's own number
+    nobody but the provider can say whose message it was.
     """
     try:
         sending = parse_sending(shown, policy.default_region)
-        holder = senders.holder(session, sending, at).holder
+        found = senders.resolve(session, sending, at)
     except RegistryError:
-        return None
-    return holder if holder.kind is OrganisationKind.SENDER else None
+        return None, None
+    holder = found.holding.holder
+    if holder.kind is OrganisationKind.PROVIDER:
+        return None, holder
+    return holder, found.provider
 
 
 def of(
@@ -330,33 +345,35 @@ def every(session: Session, after: int | None = None) -> Sequence[Complaint]:
     return _page(session, _of(), after)
 
 
-def against(session: Session, sender_id: UUID, after: int | None = None) -> list[Accusation]:
-    """Return a page of what was forwarded to a sender, the newest first."""
-    mine = _of(Complaint.sender_id == sender_id, Complaint.forwarded_at.is_not(None))
-    return [_accusation(row) for row in _page(session, mine, after)]
+def against(session: Session, organisation_id: UUID, after: int | None = None) -> list[Accusation]:
+    """Return a page of what was forwarded to an organisation, the newest first."""
+    rows = _page(session, _of(_forwarded_to(organisation_id)), after)
+    return [_accusation(row) for row in rows]
 
 
-def accusation(session: Session, complaint_id: UUID, sender_id: UUID) -> Accusation:
-    """Return a complaint to the sender that it was forwarded to; another's is `NOT_FOUND`."""
-    return _accusation(_forwarded(session, complaint_id, sender_id))
+def accusation(session: Session, complaint_id: UUID, organisation_id: UUID) -> Accusation:
+    """Return a complaint to whoever it was forwarded to; another's is `NOT_FOUND`."""
+    return _accusation(_forwarded(session, complaint_id, organisation_id))
 
 
-def _forwarded(session: Session, complaint_id: UUID, sender_id: UUID) -> Complaint:
-    return _one(
-        session.scalar(
-            _of(
-                Complaint.id == complaint_id,
-                Complaint.sender_id == sender_id,
-                Complaint.forwarded_at.is_not(None),
-            )
-        )
-    )
+def _forwarded(session: Session, complaint_id: UUID, organisation_id: UUID) -> Complaint:
+    mine = _of(Complaint.id == complaint_id, _forwarded_to(organisation_id))
+    return _one(session.scalar(mine))
+
+
+def _forwarded_to(organisation_id: UUID) -> ColumnElement[bool]:
+    """Tell whether a complaint went to an organisation: a provider gets those without a sender."""
+    as_provider = (Complaint.provider_id == organisation_id) & Complaint.sender_id.is_(None)
+    addressed = or_(Complaint.sender_id == organisation_id, as_provider)
+    return addressed & Complaint.forwarded_at.is_not(None)
 
 
 def _accusation(row: Complaint) -> Accusation:
     assert row.forwarded_at is not None  # noqa: S101 (the queries ask for it)
     return Accusation(
         id=row.id,
+        sender_id=row.sender_id,
+        provider_id=row.provider_id,
         number=str(row.number),
         channel=row.channel,
         sending_number=row.sending_number,
@@ -379,30 +396,57 @@ def forward(
     actor_id: UUID,
     clock: Clock,
     sender_id: UUID | None = None,
+    provider_id: UUID | None = None,
 ) -> Complaint:
     """Forward a complaint to the sender that it accuses, as the operator.
 
-    Where the number shown tells no sender, or the wrong one because it was faked, `sender_id`
-    names the one that was found. Only senders can answer, so it goes to no other organisation.
+    Where no sender is known it goes to the provider whose number was shown. Where the number
+    tells nobody, or the wrong ones because it was faked, `sender_id` and `provider_id` name
+    those that were found.
     """
     complaint = _locked(session, complaint_id)
     _expect(complaint.forwarded_at is None, "was forwarded already")
     _expect(complaint.closed_at is None, "is closed")
-    if sender_id is not None:
-        complaint.sender = senders.find(session, sender_id)
-    if complaint.sender is None:
+    _name(session, complaint, sender_id, provider_id)
+    if complaint.addressee is None:
         raise RegistryError(Kind.CONFLICT, "no sender is known: name whom to forward it to")
-    _expect(complaint.sender.kind is OrganisationKind.SENDER, "goes to a sender: name it")
     now = clock()
     complaint.forwarded_at = now
-    data = {"complaint": complaint.id, "sender": complaint.sender.id}
-    return _moved(session, complaint, "complaint_forwarded", actor_id, data, now)
+    data = {"complaint": complaint.id, **_accusing(complaint)}
+    _moved(session, complaint, "complaint_forwarded", actor_id, data, now)
+    return complaint
+
+
+def _name(
+    session: Session, complaint: Complaint, sender_id: UUID | None, provider_id: UUID | None
+) -> None:
+    """Accuse those that were found instead of those whom the number shown told of.
+
+    Another sender than that one means that the number was faked, so its port told nothing.
+    """
+    if sender_id is not None:
+        found = senders.find(session, sender_id)
+        _expect(found.kind is OrganisationKind.SENDER, "names as sender what is none")
+        if complaint.sender not in (None, found):
+            complaint.provider = None
+        complaint.sender = found
+    if provider_id is not None:
+        found = senders.find(session, provider_id)
+        _expect(found.kind is OrganisationKind.PROVIDER, "names as provider what is none")
+        complaint.provider = found
+
+
+def _accusing(complaint: Complaint) -> dict[str, UUID | None]:
+    return {
+        "sender": complaint.sender.id if complaint.sender else None,
+        "provider": complaint.provider.id if complaint.provider else None,
+    }
 
 
 def answer(
     session: Session, complaint_id: UUID, text: str, *, sender_id: UUID, clock: Clock
 ) -> Accusation:
-    """Answer a complaint, as the sender that it was forwarded to."""
+    """Answer a complaint, as the sender that it was forwarded to, or the provider without one."""
     _forwarded(session, complaint_id, sender_id)
     if not 0 < len(text.strip()) <= LONGEST_TEXT:
         raise _invalid("text", f"has 1 to {LONGEST_TEXT} characters")
@@ -412,8 +456,9 @@ def answer(
     now = clock()
     complaint.answered_at = now
     complaint.answer = text.strip()
-    data = {"complaint": complaint.id, "sender": sender_id}
-    return _accusation(_moved(session, complaint, "complaint_answered", sender_id, data, now))
+    data = {"complaint": complaint.id, **_accusing(complaint)}
+    _moved(session, complaint, "complaint_answered", sender_id, data, now)
+    return _accusation(complaint)
 
 
 def close(
@@ -427,19 +472,46 @@ def close(
 ) -> Complaint:
     """Close a complaint with what the operator found, of which the subscriber is told.
 
-    It comes after the sender's answer, or after the day by which that was due, unless there
-    is no sender that could answer.
+    It comes after the answer, or after the day by which that was due, unless there is nobody
+    that could answer. One that is upheld establishes a violation of whom it accuses.
     """
     complaint = _locked(session, complaint_id)
     _expect(complaint.closed_at is None, "is closed already")
     now = clock()
     overdue = deadlines(complaint, policy, now).answer_overdue
     heard = complaint.answered_at is not None or (complaint.forwarded_at is not None and overdue)
-    _expect(heard or complaint.sender_id is None, "waits for the sender's answer")
+    _expect(heard or complaint.addressee is None, "waits for the sender's answer")
     complaint.closed_at = now
     complaint.outcome = outcome
-    data = {"complaint": complaint.id, "sender": complaint.sender_id, "outcome": outcome}
-    return _moved(session, complaint, "complaint_closed", actor_id, data, now)
+    violation = _violation(complaint, now) if outcome is ComplaintOutcome.UPHELD else None
+    data = {
+        "complaint": complaint.id,
+        "outcome": outcome,
+        **_accusing(complaint),
+        "violation": violation.id if violation else None,
+    }
+    event_id = _moved(session, complaint, "complaint_closed", actor_id, data, now)
+    if violation is not None:
+        violation.event_id = event_id
+        session.add(violation)
+        session.flush()
+    return complaint
+
+
+def _violation(complaint: Complaint, now: datetime) -> Violation | None:
+    """Return the violation that an upheld complaint establishes, if somebody is known for it."""
+    accused = complaint.addressee
+    if accused is None:
+        return None
+    return Violation(
+        id=uuid7(),
+        kind=ViolationKind.UPHELD_COMPLAINT,
+        organisation_id=accused.id,
+        provider_id=complaint.provider.id if complaint.provider else None,
+        number=complaint.number,
+        subject_id=complaint.id,
+        recorded_at=now,
+    )
 
 
 def _locked(session: Session, complaint_id: UUID) -> Complaint:
@@ -456,10 +528,13 @@ def _moved(
     actor_id: UUID,
     data: Mapping[str, object],
     now: datetime,
-) -> Complaint:
-    """Record a step and tell whoever filed the complaint, if it is still that subscriber."""
+) -> int:
+    """Record a step and tell whoever filed the complaint, if it is still that subscriber.
+
+    Returns the event of the step.
+    """
     number = whose(session, complaint.number, complaint.recorded_at)
-    events.record(session, kind, now, actor_id, data, number)
+    event_id = events.record(session, kind, now, actor_id, data, number)
     if number is not None and number.takes_sms:
         step = kind.removeprefix("complaint_")
         messenger.queue(
@@ -471,7 +546,7 @@ def _moved(
             details={"step": step},
         )
     session.flush()
-    return complaint
+    return event_id
 
 
 def deadlines(complaint: Complaint, policy: Policy, now: datetime) -> Deadlines:
@@ -502,7 +577,7 @@ def deadlines(complaint: Complaint, policy: Policy, now: datetime) -> Deadlines:
 
 
 def answer_deadline(accusation: Accusation, policy: Policy, now: datetime) -> AnswerDeadline:
-    """Return until when a sender is to answer, counted as `deadlines` does."""
+    """Return until when the accused is to answer, counted as `deadlines` does."""
     day = working_days.day
     answer_by = working_days.after(day(accusation.forwarded_at), policy.complaints.answer)
     done = accusation.answered_at or accusation.closed_at or now
@@ -510,7 +585,8 @@ def answer_deadline(accusation: Accusation, policy: Policy, now: datetime) -> An
 
 
 def _of(*where: ColumnElement[bool]) -> Select[Complaint]:
-    return select(Complaint).options(joinedload(Complaint.sender)).where(*where)
+    both = joinedload(Complaint.sender), joinedload(Complaint.provider)
+    return select(Complaint).options(*both).where(*where)
 
 
 def _page(

@@ -1337,6 +1337,8 @@ class Violation(Base):
 class Complaint(Base):
     """What a subscriber reports of an SMS or a call, and how far it has got (R22).
 
+    It accuses the sender whose message it was and, where that came from an extension of a
+    provider's port, the provider too; of an extension that nobody was assigned, the provider.
     The number that was shown is sealed, since it may be a person's own.
     """
 
@@ -1348,6 +1350,7 @@ class Complaint(Base):
         CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", name="close_has_outcome"),
         Index("ix_complaints_number", "number", "event_id"),
         Index("ix_complaints_sender_id", "sender_id", "event_id"),
+        Index("ix_complaints_provider_id", "provider_id", "event_id"),
         Index("ix_complaints_event_id", "event_id"),
     )
 
@@ -1370,3 +1373,9 @@ class Complaint(Base):
     outcome: Mapped[ComplaintOutcome | None]
 
     sender: Mapped[Organisation | None] = relationship(lazy="raise", foreign_keys=[sender_id])
+    provider: Mapped[Organisation | None] = relationship(lazy="raise", foreign_keys=[provider_id])
+
+    @property
+    def addressee(self) -> Organisation | None:
+        """Whoever it is forwarded to and answered by: the sender, or the provider without one."""
+        return self.sender or self.provider

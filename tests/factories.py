@@ -22,6 +22,7 @@ from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.ledger import By, CapTerms, Claim, EvidenceClaim
 from registry.lookup import Asker, Question, Verdict
 from registry.models import (
+    Authorisation,
     Base,
     Consent,
     ConsentRequest,
@@ -31,6 +32,7 @@ from registry.models import (
     OrganisationKind,
     Reassignment,
     Refusal,
+    SenderNumber,
     Via,
 )
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
@@ -45,6 +47,7 @@ SMS_PORT = "10690001234"
 VOICE_LINE = "95013"
 SERVICE_PORT = "10650009999"
 OTHER_PORT = "10690005678"
+PROVIDER_PORT = "10691234"
 
 
 @dataclass
@@ -312,6 +315,56 @@ def make_uscc(index: int) -> str:
     """Return a valid unified social credit code."""
     body = f"91110000{index:09d}"
     return body + str(uscc.calc_check_digit(body))
+
+
+def make_provider(world: World, port: str = PROVIDER_PORT, index: int = 90) -> Organisation:
+    """Register a provider that holds a port; its key is `provider` of the world."""
+    now = world.registry.clock()
+    with world.registry.database.write() as session:
+        provider = make_organisation(session, OrganisationKind.PROVIDER, index, now)
+        holding = senders.Holding((Channel.SMS,), (MessageClass.COMMERCIAL, MessageClass.SERVICE))
+        senders.hold(session, provider.id, parse_sending(port), holding, actor_id=None, now=now)
+        scopes = access.SCOPES[provider.kind]
+        _key, world.keys["provider"] = access.issue(
+            session, provider, scopes, None, actor_id=None, now=now
+        )
+    return provider
+
+
+def authorise(
+    world: World, provider: Organisation, sender: Organisation | None = None
+) -> Authorisation:
+    """Have `sender` authorise a provider."""
+    who, now = sender or world.sender, world.registry.clock()
+    return world.do(
+        lambda session: senders.authorise(session, who.id, provider.id, actor_id=who.id, now=now)
+    )
+
+
+def assign(
+    world: World,
+    provider: Organisation,
+    number: str,
+    *,
+    port: str = PROVIDER_PORT,
+    sender: Organisation | None = None,
+    usages: tuple[MessageClass, ...] = (MessageClass.COMMERCIAL,),
+    **terms: Any,
+) -> SenderNumber:
+    """Assign an extension of a provider's port to `sender`, for commercial SMS."""
+    holding = senders.Holding(terms.pop("channels", (Channel.SMS,)), usages, **terms)
+    return world.do(
+        lambda session: senders.assign_extension(
+            session,
+            provider.id,
+            parse_sending(port),
+            parse_sending(number),
+            (sender or world.sender).id,
+            holding,
+            actor_id=provider.id,
+            now=world.registry.clock(),
+        )
+    )
 
 
 def make_world(registry: Registry) -> World:

@@ -26,20 +26,23 @@ from registry.models import (
     Lookup,
     Notice,
     Organisation,
-    OrganisationKind,
     OutboxItem,
     Via,
+    Violation,
 )
 from registry.numbers import SubscriberNumber, parse_sending, parse_subscriber
 from tests.factories import (
     OTHER_PORT,
+    PROVIDER_PORT,
     SMS_PORT,
     START,
     Clock,
     World,
+    assign,
+    authorise,
     dump,
     make_number,
-    make_organisation,
+    make_provider,
 )
 
 NUMBER = make_number()
@@ -117,6 +120,12 @@ class Desk:
                 clock=registry.clock,
             )
         )
+
+    def violations(self) -> list[tuple[UUID, UUID | None, UUID]]:
+        """Return the violations, as whose, by whose port and of which complaint they are."""
+        with self.world.registry.database.read() as connection:
+            query = select(Violation.organisation_id, Violation.provider_id, Violation.subject_id)
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
     def shown(self, number: SubscriberNumber = NUMBER) -> list[UUID]:
         """Return the ids of what a number's subscriber is shown."""
@@ -255,26 +264,61 @@ def test_complaint_accuses_nobody_when_the_number_is_hidden_or_nobodys(desk: Des
         assert desk.file(sending_number=written).sender_id is None
 
 
-def test_complaint_accuses_nobody_when_a_provider_holds_the_number_itself(
+def test_complaint_goes_to_the_provider_when_that_holds_the_number_itself(
     desk: Desk, clock: Clock
 ) -> None:
-    world, port = desk.world, "10691234"
-    provider = world.do(
-        lambda session: make_organisation(session, OrganisationKind.PROVIDER, 9, clock.now)
-    )
-    held = senders.Holding((Channel.SMS,), (MessageClass.COMMERCIAL,))
+    provider = make_provider(desk.world)
+    complaint = desk.file(sending_number=PROVIDER_PORT + "77")
+    assert (complaint.sender_id, complaint.provider_id) == (None, provider.id)
+    assert (desk.events()[-1]["sender"], desk.events()[-1]["provider"]) == (None, str(provider.id))
+    assert refused(lambda: desk.forward(complaint, provider.id)).kind is Kind.CONFLICT
+    assert refused(lambda: desk.close(complaint)).kind is Kind.CONFLICT
+    desk.forward(complaint)
+    clock.pass_(days=1)
+    assert refused(lambda: desk.answer(complaint)).kind is Kind.NOT_FOUND
+    desk.answer(complaint, "A client of ours.", provider.id)
+    desk.close(complaint)
+    assert desk.violations() == [(provider.id, provider.id, complaint.id)]
+
+
+def test_violation_names_the_sender_and_the_provider_whose_port_it_used(
+    desk: Desk, clock: Clock
+) -> None:
+    world, provider = desk.world, make_provider(desk.world)
+    authorisation = authorise(world, provider)
+    assign(world, provider, PROVIDER_PORT + "01")
+    contacted_at, ended_at = clock.now, clock.pass_(hours=1)
     world.do(
-        lambda session: senders.hold(
-            session, provider.id, parse_sending(port), held, actor_id=None, now=clock.now
+        lambda session: senders.end_authorisation(
+            session, authorisation.id, by=world.sender.id, now=ended_at
         )
     )
-    complaint = desk.file(sending_number=port)
-    assert complaint.sender_id is None
-    assert desk.events()[-1]["sender"] is None
-    assert refused(lambda: desk.forward(complaint)).kind is Kind.CONFLICT
-    assert refused(lambda: desk.forward(complaint, provider.id)).kind is Kind.CONFLICT
-    desk.forward(complaint, world.sender.id)
-    desk.answer(complaint, sender_id=world.sender.id)
+    # It was theirs at the time of the contact.
+    complaint = desk.file(sending_number=PROVIDER_PORT + "019", contacted_at=contacted_at)
+    assert (complaint.sender_id, complaint.provider_id) == (world.sender.id, provider.id)
+    desk.forward(complaint)
+    assert refused(lambda: desk.answer(complaint, sender_id=provider.id)).kind is Kind.NOT_FOUND
+    desk.answer(complaint)
+    closed = desk.close(complaint)
+    assert desk.violations() == [(world.sender.id, provider.id, closed.id)]
+    assert desk.events()[-1]["violation"] is not None
+
+
+def test_violation_names_whom_the_operator_found_behind_a_faked_number(desk: Desk) -> None:
+    world, provider = desk.world, make_provider(desk.world)
+    authorise(world, provider)
+    assign(world, provider, PROVIDER_PORT + "01")
+    faked = desk.file(sending_number=PROVIDER_PORT + "01")
+    clients = desk.file(sending_number=PROVIDER_PORT)
+    for complaint, accused in ((faked, None), (clients, provider.id)):
+        forwarded = desk.forward(complaint, world.other_sender.id)
+        assert (forwarded.sender_id, forwarded.provider_id) == (world.other_sender.id, accused)
+        desk.answer(complaint, sender_id=world.other_sender.id)
+    desk.close(faked, ComplaintOutcome.UNFOUNDED)
+    desk.close(clients)
+    nobodys = desk.file(sending_number="hidden")
+    desk.close(nobodys)
+    assert desk.violations() == [(world.other_sender.id, provider.id, clients.id)]
 
 
 def test_complaint_about_the_same_contact_is_the_first_one(desk: Desk, clock: Clock) -> None:
@@ -496,7 +540,7 @@ def test_accused_sender_learns_no_number(desk: Desk, written: str) -> None:
 
 def test_accused_sender_sees_only_what_was_forwarded(desk: Desk) -> None:
     complaint = desk.file()
-    against = partial(complaints.against, sender_id=desk.world.sender.id)
+    against = partial(complaints.against, organisation_id=desk.world.sender.id)
     assert desk.world.do(against) == []
     assert refused(lambda: desk.answer(complaint)).kind is Kind.NOT_FOUND
     desk.forward(complaint)

@@ -71,6 +71,7 @@ def upgrade() -> None:
         batch.create_foreign_key(
             "fk_complaints_provider_id", "organisations", ["provider_id"], ["id"]
         )
+    op.create_index("ix_complaints_provider_id", "complaints", ["provider_id", "event_id"])
     with op.batch_alter_table("violations") as batch:
         batch.add_column(sa.Column("provider_id", sa.Uuid(), nullable=True))
         batch.create_foreign_key(
@@ -527,6 +528,7 @@ def downgrade() -> None:
         batch.drop_column("provider_id")
         batch.drop_constraint("kind_known", type_="check")
         batch.create_check_constraint("kind_known", FIRST_VIOLATIONS)
+    op.drop_index("ix_complaints_provider_id", table_name="complaints")
     with op.batch_alter_table("complaints") as batch:
         batch.drop_constraint("fk_complaints_provider_id", type_="foreignkey")
         batch.drop_column("provider_id")

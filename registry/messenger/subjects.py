@@ -218,10 +218,11 @@ def _complaint_moved(session: Session, item: OutboxItem, now: datetime) -> Facts
     reached = [step for step, at in steps.items() if at is not None]
     if not reached or details(item).get("step", reached[-1]) != reached[-1]:
         return None  # The message of a later step says more.
+    accused = row.sender_id or row.provider_id
     return {
         "kind": row.outcome or reached[-1],
         "day": row.contacted_at,
-        "sender": _name(session, row.sender_id) if row.sender_id else None,
+        "sender": _name(session, accused) if accused else None,
     }
 
 

@@ -20,7 +20,7 @@ from registry import senders, web
 from registry.consent import Channel, MessageClass
 from registry.errors import Kind, RegistryError
 from registry.messenger import outbox
-from registry.models import SenderNumber
+from registry.models import Organisation, SenderNumber
 from registry.numbers import SendingNumber, parse_sending
 from registry.portal import cookie, languages
 from registry.portal.pages import protect
@@ -34,10 +34,14 @@ MESSAGES = 50
 
 @dataclass(frozen=True)
 class Answer:
-    """Who holds a sending number; without a holding nobody does."""
+    """Who holds a sending number; without a holding nobody does.
+
+    One that is an extension of a provider's port does not work while either is suspended.
+    """
 
     number: SendingNumber
     holding: SenderNumber | None = None
+    provider: Organisation | None = None
     suspended: bool = False
 
     @property
@@ -117,13 +121,14 @@ def pages(registry: Registry) -> Blueprint:
 def _find(registry: Registry, number: SendingNumber) -> Answer:
     with registry.database.snapshot() as session:
         try:
-            row = senders.holder(session, number, registry.clock())
+            found = senders.resolve(session, number, registry.clock())
         except RegistryError as error:
             if error.kind is not Kind.NOT_FOUND:
                 raise
             return Answer(number)
-        suspended = senders.suspended(session, row.organisation_id, registry.clock())
-        return Answer(number, row, suspended)
+        companies = filter(None, (found.holding.holder, found.provider))
+        suspended = any(senders.suspended(session, it.id, registry.clock()) for it in companies)
+        return Answer(number, found.holding, found.provider, suspended)
 
 
 def _back() -> str:

@@ -1,4 +1,4 @@
-"""Complaints: carriers report them, the operator moves them on, accused senders answer."""
+"""Complaints: carriers report them, the operator moves them on, the accused answer."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from registry import complaints
 from registry.access import Scope
 from registry.complaints import Accusation, Draft
-from registry.errors import RegistryError
+from registry.errors import Kind, RegistryError
 from registry.ledger import By
-from registry.models import Complaint
+from registry.models import Complaint, OrganisationKind
 from registry.routes import cursors
 from registry.routes.blueprint import v1
 from registry.routes.reading import Body, invalid, subscriber
@@ -66,11 +66,11 @@ def _shown(written: str | None) -> str:
 
 
 @v1.get("/complaints")
-@requires(Scope.ADMIN, Scope.OVERSIGHT, Scope.CONSENT, suspended=True)
+@requires(Scope.ADMIN, Scope.OVERSIGHT, Scope.CONSENT, Scope.NUMBERS, suspended=True)
 @v1.arguments(PageSchema, location="query")
 @v1.response(200, ComplaintsSchema)
 def get_complaints(data: Body) -> Response:
-    """List complaints, the newest first: a sender's are those that were forwarded to it.
+    """List complaints, the newest first: of senders and providers what was forwarded to them.
 
     All numbers are masked.
     """
@@ -81,7 +81,7 @@ def get_complaints(data: Body) -> Response:
         if caller().scopes & OVERSEERS:
             rows = complaints.every(session, before)
         else:
-            rows = complaints.against(session, caller().organisation_id, before)
+            rows = complaints.against(session, _accused(), before)
         return jsonify(
             complaints=[_masked(row) for row in rows],
             cursor=cursors.next_page(rows, complaints.PAGE),
@@ -89,12 +89,12 @@ def get_complaints(data: Body) -> Response:
 
 
 @v1.get("/complaints/<uuid:complaint_id>")
-@requires(Scope.ADMIN, Scope.OVERSIGHT, Scope.CONSENT, Scope.WISHES, suspended=True)
+@requires(Scope.ADMIN, Scope.OVERSIGHT, Scope.CONSENT, Scope.NUMBERS, Scope.WISHES, suspended=True)
 @v1.response(200, ComplaintSchema)
 def get_complaint(complaint_id: UUID) -> Response:
-    """Show a complaint: to its carrier, to the sender that it was forwarded to, to overseers.
+    """Show a complaint: to its carrier, to whoever it was forwarded to, to overseers.
 
-    The sender is not shown the number. What an overseer looks at is an event of the log.
+    The accused is not shown the number. What an overseer looks at is an event of the log.
     """
     who, opened = caller(), registry()
     if who.scopes & OVERSEERS:
@@ -107,7 +107,18 @@ def get_complaint(complaint_id: UUID) -> Response:
         if Scope.WISHES in who.scopes:
             row = complaints.reported(session, complaint_id, who.organisation_id)
             return jsonify(_complaint(row, row.number.e164))
-        return jsonify(_masked(complaints.accusation(session, complaint_id, who.organisation_id)))
+        return jsonify(_masked(complaints.accusation(session, complaint_id, _accused())))
+
+
+def _accused() -> UUID:
+    """Return the organisation that is shown what it is accused of, and answers.
+
+    A sender's keys need the scope of its consents for that; a provider has no such.
+    """
+    who = caller()
+    if who.kind is OrganisationKind.SENDER and Scope.CONSENT not in who.scopes:
+        raise RegistryError(Kind.SCOPE_MISSING, f"this key has no scope {Scope.CONSENT}")
+    return who.organisation_id
 
 
 @v1.post("/complaints/<uuid:complaint_id>/forward")
@@ -116,7 +127,10 @@ def get_complaint(complaint_id: UUID) -> Response:
 @v1.arguments(ForwardingSchema)
 @v1.response(200, ComplaintSchema)
 def post_forwarding(data: Body, complaint_id: UUID) -> Response:
-    """Forward a complaint to the sender that it accuses, or to the one that was found."""
+    """Forward a complaint to the sender that it accuses, or the provider without one.
+
+    Where the number that was shown does not tell, name whom you found.
+    """
 
     def forward(session: Session) -> Body:
         row = complaints.forward(
@@ -125,6 +139,7 @@ def post_forwarding(data: Body, complaint_id: UUID) -> Response:
             actor_id=caller().organisation_id,
             clock=registry().clock,
             sender_id=data["sender"],
+            provider_id=data["provider"],
         )
         return _complaint(row)
 
@@ -132,19 +147,19 @@ def post_forwarding(data: Body, complaint_id: UUID) -> Response:
 
 
 @v1.post("/complaints/<uuid:complaint_id>/answer")
-@requires(Scope.CONSENT, suspended=True)
+@requires(Scope.CONSENT, Scope.NUMBERS, suspended=True)
 @idempotent
 @v1.arguments(AnswerSchema)
 @v1.response(200, ComplaintSchema)
 def post_answer(data: Body, complaint_id: UUID) -> Response:
-    """Answer a complaint, as the sender that it accuses; a suspended one may, too (R20)."""
+    """Answer a complaint, as whoever it was forwarded to; a suspended one may, too (R20)."""
 
     def answer(session: Session) -> Body:
         row = complaints.answer(
             session,
             complaint_id,
             data["text"],
-            sender_id=caller().organisation_id,
+            sender_id=_accused(),
             clock=registry().clock,
         )
         return _masked(row)
@@ -186,7 +201,6 @@ def _complaint(row: Complaint, number: str | None = None) -> Body:
         **columns(row),
         "number": number,
         "sending_number": row.sending_number or None,
-        "sender": row.sender_id,
         "deadlines": complaints.deadlines(row, opened.policy, opened.clock()),
     }
     if number is None:
@@ -199,14 +213,13 @@ def _complaint(row: Complaint, number: str | None = None) -> Body:
 
 
 def _accusation(row: Accusation) -> Body:
-    """Return a complaint as the sender that it accuses is shown it."""
+    """Return a complaint as whoever it was forwarded to is shown it."""
     opened = registry()
     return dump(
         ComplaintSchema,
         {
             **vars(row),
             "sending_number": row.sending_number or None,
-            "sender": caller().organisation_id,
             "deadlines": complaints.answer_deadline(row, opened.policy, opened.clock()),
         },
     )

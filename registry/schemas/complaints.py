@@ -22,13 +22,17 @@ class ReportSchema(Schema):
 
 
 class ForwardingSchema(Schema):
-    """Whom a complaint goes to, where the number that was shown does not tell."""
+    """Whom a complaint accuses, where the number that was shown does not tell.
+
+    It goes to the sender, or to the provider where no sender is known.
+    """
 
     sender = fields.UUID(load_default=None, allow_none=True)
+    provider = fields.UUID(load_default=None, allow_none=True)
 
 
 class AnswerSchema(Schema):
-    """What the accused sender says."""
+    """What the accused says."""
 
     text = Text(LONGEST_TEXT, required=True)
 
@@ -42,7 +46,7 @@ class ClosingSchema(Schema):
 class DeadlinesSchema(Schema):
     """Until when each step is due, by the Chinese calendar of working days (R22).
 
-    The accused sender is shown its own step only. Provisional is what counts days whose
+    The accused is shown its own step only. Provisional is what counts days whose
     holidays are not published yet.
     """
 
@@ -58,18 +62,20 @@ class DeadlinesSchema(Schema):
 class ComplaintSchema(Schema):
     """A complaint and how far it has got.
 
-    Its number is masked but for the carrier that reported it and for whoever oversees this one.
+    It accuses the sender whose message it was, and the provider whose port that came from. Its
+    number is masked but for the carrier that reported it and for whoever oversees this one.
     """
 
     id = fields.UUID(required=True)
     number = fields.String(required=True)
     channel = word(Channel, required=True)
     sending_number = fields.String(data_key="from", required=True, allow_none=True)
-    sender = fields.UUID(required=True, allow_none=True)
+    sender = fields.UUID(attribute="sender_id", required=True, allow_none=True)
+    provider = fields.UUID(attribute="provider_id", required=True, allow_none=True)
     topic = word(Topic, required=True)
     contacted_at = Instant(required=True)
     text = fields.String(required=True)
-    recorded_at = Instant(metadata={"description": "Not shown to the accused sender."})
+    recorded_at = Instant(metadata={"description": "Not shown to the accused."})
     forwarded_at = Instant(required=True, allow_none=True)
     answered_at = Instant(required=True, allow_none=True)
     answer = fields.String(required=True, allow_none=True)
@@ -86,11 +92,15 @@ class ComplaintsSchema(Schema):
 
 
 class ViolationSchema(Schema):
-    """What the registry established against an organisation; `subject` is the challenge."""
+    """What the registry established against an organisation, and whose port it sent from.
+
+    `subject` is the challenge, or the complaint that was upheld.
+    """
 
     id = fields.UUID(required=True)
     kind = word(ViolationKind, required=True)
     organisation = fields.UUID(attribute="organisation_id", required=True)
+    provider = fields.UUID(attribute="provider_id", required=True, allow_none=True)
     number = fields.String(attribute="number.e164", required=True)
     subject = fields.UUID(attribute="subject_id", required=True)
     recorded_at = Instant(required=True)

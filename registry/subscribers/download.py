@@ -6,7 +6,7 @@ from datetime import date, datetime, time
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy import ColumnElement, Select, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from registry.ledger import tenure_start
@@ -70,7 +70,7 @@ def everything(
     }
     queries = {name: own_rows(table, number, since) for name, table in _OWN_TABLES}
     if since is not None:
-        queries["violations"] = queries["violations"].where(_disputed_since(since))
+        queries["violations"] = queries["violations"].where(_reported_since(since))
     for name, table in _OWN_TABLES:
         found[name] = _rows(session, table, queries[name].limit(newest))
     for message in found["messages_sent"]:
@@ -112,12 +112,18 @@ def everything(
     return found
 
 
-def _disputed_since(since: datetime) -> ColumnElement[bool]:
-    """Select violations of this tenure: whoever disputed is whom they were committed against.
+def _reported_since(since: datetime) -> ColumnElement[bool]:
+    """Select violations of this tenure: whoever reported is whom they were committed against.
 
-    They are recorded days after the challenge, when the number may have gone to somebody else.
+    They are recorded days after the challenge or complaint, when the number may have gone to
+    somebody else.
     """
-    return Violation.subject_id.in_(select(Challenge.id).where(Challenge.recorded_at >= since))
+    return or_(
+        *(
+            Violation.subject_id.in_(select(table.id).where(table.recorded_at >= since))
+            for table in (Challenge, Complaint)
+        )
+    )
 
 
 _OF_THE_ONE_BEFORE = {"consents", "refusals", "contact_hours"}

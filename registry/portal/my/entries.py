@@ -20,6 +20,7 @@ from registry.models import (
     OutboxState,
     RequestOutcome,
     Via,
+    ViolationKind,
 )
 from registry.policy import Period
 from registry.portal import languages
@@ -145,13 +146,13 @@ def _challenge(row: Row, held: Holdings) -> Entry:
 
 
 def _violation(row: Row, held: Holdings) -> Entry:
-    upheld = row["kind"] == ViolationKind.UPHELD_COMPLAINT
-    notes = [
-        gettext("Your complaint about it was upheld.")
-        if upheld
-        else gettext("It claimed a consent that it could not prove."),
-        held.name(row["provider_id"]) if row["provider_id"] != row["organisation_id"] else "",
-    ]
+    note = gettext("It claimed a consent that it could not prove.")
+    if row["kind"] == ViolationKind.UPHELD_COMPLAINT:
+        note = gettext("Your complaint about it was upheld.")
+    notes = [note]
+    if row["provider_id"] not in (None, row["organisation_id"]):
+        provider = held.name(row["provider_id"])
+        notes.append(gettext("Sent through “%(company)s”", company=provider))
     return Entry(held.name(row["organisation_id"]), notes)
 
 
