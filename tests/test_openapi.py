@@ -32,6 +32,7 @@ from tests.factories import (
     Clock,
     World,
     complaint_body,
+    consent_body,
     make_number,
     make_uscc,
 )
@@ -212,6 +213,25 @@ def make_claims(client: Client) -> dict[str, str]:
     }
 
 
+def prove(client: Client) -> tuple[str, str, str]:
+    """Have consents proved by a file, one in force and one in a dispute.
+
+    Returns the latter's id, the file's digest, and that of a file which proves nothing.
+    """
+    pdf = {"who": "sender", "content_type": "application/pdf"}
+    digest, other = (
+        client.post("/v1/evidence", data, **pdf).json["sha256"] for data in (b"%PDF-1", b"%PDF-2")
+    )
+    told = {**RIGHT["evidence"], "sha256": digest}
+    for number in ("13800000000", "13800000009"):
+        made = client.post("/v1/consents", consent_body(number, evidence=told), who="sender").json
+    consent = str(made["consents"][0]["id"])
+    disputed = client.world.own(ledger.challenge, UUID(consent), number=make_number(9))
+    brought = {"text": "Her form.", "sha256": digest}
+    client.post(f"/v1/challenges/{disputed.id}/evidence", brought, who="sender")
+    return consent, digest, other
+
+
 def announce(client: Client, who: str) -> str:
     """Announce an organisation's suspension for a day that never comes, and return its id."""
     path = f"/v1/organisations/{getattr(client.world, who).id}/suspend"
@@ -257,6 +277,7 @@ def test_answers_are_what_the_document_says(
     }
     client = Client(app, world)
     applications, ids["document_id"] = make_applications(client)
+    proved, ids["sha256"], unneeded = prove(client)
     ids["suspension_id"] = announce(client, who)
     appeal = f"/v1/suspensions/{announce(client, 'regulator')}/appeals"
     ids["appeal_id"] = client.post(appeal, {"text": "No."}, who="regulator").json["id"]
@@ -282,6 +303,12 @@ def test_answers_are_what_the_document_says(
                 "application_id": applications.get(operation.path, applications["any"]),
                 "claim_id": claims.get(operation.path, claims["any"]),
             }
+            if "/evidence" in operation.path:
+                about["consent_id"] = proved
+            if operation.label == "DELETE /v1/evidence/{sha256}":
+                about["sha256"] = unneeded
+            if operation.path.startswith("/v1/evidence/requests") and who != "carrier":
+                continue  # The scope alone does not do.
             QUICKLY(given(cases(operation, {**known, **about}))(ask))()
     # Requests that are never understood would say little about the answers.
     assert {name for name, statuses in answered.items() if min(statuses) >= 300} == set()
