@@ -46,9 +46,23 @@ def running(folder: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def port() -> int:
+    return free_port()
+
+
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """Run one demo for what documents show; lend the folder that they speak of, and its port."""
+    folder, port = tmp_path_factory.mktemp("checkout"), free_port()
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    with running(folder / "var", port):
+        yield folder, port
 
 
 def ask(known: dict[str, Any], number: str) -> dict[str, Any]:
@@ -112,15 +126,25 @@ def lasting(answer: str) -> object:
     return {name: value for name, value in json.loads(answer).items() if name not in VOLATILE}
 
 
-def test_tour_of_the_readme_answers_as_it_shows(tmp_path: Path, port: int) -> None:
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+def test_examples_of_the_client_print_what_they_show(demo: tuple[Path, int]) -> None:
+    text = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 3
+    script, shown = ("".join(parts) for parts in zip(*examples, strict=True))
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=demo[0], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == shown
+
+
+def test_tour_of_the_readme_answers_as_it_shows(demo: tuple[Path, int]) -> None:
+    folder, port = demo
     (setup, _), *steps = blocks("A tour in five calls")
     assert len(steps) == 6
-    with running(tmp_path / "var", port):
-        for commands, answer in steps:
-            script = (setup + commands).replace("8080", str(port))
-            done = subprocess.run(
-                ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True
-            )
-            assert lasting(done.stdout.strip()) == lasting(answer)
+    for commands, answer in steps:
+        script = (setup + commands).replace("8080", str(port))
+        done = subprocess.run(
+            ["bash", "-euc", script], cwd=folder, capture_output=True, text=True, check=True
+        )
+        assert lasting(done.stdout.strip()) == lasting(answer)

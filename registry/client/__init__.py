@@ -22,13 +22,17 @@ from registry.client.answers import (
 )
 from registry.client.api import Client
 from registry.errors import Kind, RegistryError
+from registry.models import ImportFormat, ImportKind, ImportState
 
 __all__ = [
     "Asserted",
     "Client",
     "ConsentRequestState",
     "EvidenceFile",
+    "ImportFormat",
+    "ImportKind",
     "ImportProgress",
+    "ImportState",
     "Kind",
     "RegistryError",
     "Verdict",
