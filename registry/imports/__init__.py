@@ -22,6 +22,7 @@ from registry.imports.receiving import (
     own_import,
     page,
     progress,
+    read_options,
     receive,
     start,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "page",
     "progress",
     "purge",
+    "read_options",
     "read_result",
     "receive",
     "run_next",

@@ -25,8 +25,10 @@ from registry.ledger.bulk import line_key
 from registry.models import Import, ImportFormat
 from registry.numbers import NumberKey
 
-MOST_ROWS = 20_000
+MOST_ROWS = 100_000
 """Rows after which a group ends even when most of them are blank."""
+MOST_BLANK = 1_100_000
+"""Blank rows in a row: a spreadsheet, which may end with many, has no more rows than that."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class GroupReader:
         if row.offset > self._source.position:
             self._source.skip(row.offset, beat)
         self._rows = iter(rows)
-        self._index = row.lines
+        self._index, self._blank = row.lines, 0
         # As a spreadsheet counts, where the names of the columns are row 1.
         self._above = 2 if row.format is ImportFormat.CSV else 1
 
@@ -134,7 +136,11 @@ class GroupReader:
         called = self._index + self._above
         self._index += 1
         if row is None:
+            self._blank += 1
+            if self._blank > MOST_BLANK:
+                raise UnreadableError("nothing but blank lines")
             return None
+        self._blank = 0
         return self._reader.read(self._cells, self._index, called, row, self._source.position)
 
     def close(self) -> None:

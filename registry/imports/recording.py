@@ -111,13 +111,13 @@ class Recorder:
         written = {line.value.sender for line in lines if isinstance(line.value.sender, str)}
         if new := written - self._senders.keys():
             query = select(Organisation.uscc, Organisation.id).where(Organisation.uscc.in_(new))
-            self._senders |= dict.fromkeys(new) | dict(session.execute(query).tuples().all())
+            self._senders |= dict.fromkeys(new) | dict(session.execute(query).all())
 
     def _ask(self, session: Session, lines: Sequence[Line]) -> Sequence[LineResult]:
         query = select(ConsentRequest.line_key, ConsentRequest.id).where(
             ConsentRequest.line_key.in_([line.identity for line in lines])
         )
-        before: dict[Any, UUID] = dict(session.execute(query).tuples().all())
+        before: dict[Any, UUID] = dict(session.execute(query).all())
 
         def ask(line: Line) -> UUID:
             question: Question = line.value
@@ -166,7 +166,7 @@ def _claimed(session: Session, who: UUID, numbers: Sequence[str]) -> dict[Any, U
             or_(NumberClaim.state == ApplicationState.SUBMITTED, held),
         )
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def _each(
