@@ -1,6 +1,10 @@
 """Evidence: kept as long as anything rests on it and then so many months, and no longer."""
 
 import io
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
-from registry import complaints, evidence, files, ledger, senders
+from registry import complaints, evidence, files, ledger, senders, worker
 from registry.consent import Basis, Channel, MessageClass, Topic
 from registry.errors import Kind, RegistryError
 from registry.evidence import Removed
@@ -37,6 +41,8 @@ CANARY = "The customer at 13912345678 agreed."
 FORM = Content(f"%PDF-1.7 {CANARY}".encode())
 OTHER = Content(b"%PDF-1.7 another form")
 SECOND = timedelta(seconds=1)
+SECRET = bytes(range(32)).hex()
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 def after_months(at: datetime, months: int = 5) -> datetime:
@@ -414,6 +420,46 @@ def test_purge_can_be_stopped_and_goes_on(
     assert len(said) == 3
     logged = [one for each in caplog.records for one in getattr(each, "fields", {})["evidence"]]
     assert sorted(logged) == sorted(map(str, every))
+
+
+def test_upkeep_purges_evidence(
+    world: World, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    keep(world)
+    [consent] = grant(world)
+    clock.now = after_months(consent.valid_until)
+    worker.upkeep(world.registry, clock())
+    assert stored(world, consent).purged_at == clock()
+    [done] = [each for each in caplog.records if each.getMessage() == "upkeep"]
+    removed = vars(done)["fields"]["removed"]
+    assert (removed["evidence"], removed["evidence_files"]) == (1, 1)
+
+
+@on_sqlite
+def test_purge_command_says_and_logs_what_it_removes(registry: Registry, world: World) -> None:
+    """It reads the real clock, so the consent is of a year ago."""
+    registry.clock = Clock(datetime.now(UTC) - timedelta(days=400))
+    keep(world)
+    [consent] = grant(world)
+    lines = [f"evidence {stored(world, consent).id}", f"file     {FORM.sha256}"]
+    counts = ["          1  evidence", "          1  evidence_files"]
+    folder = registry.settings.data_dir
+    environment = {**os.environ, "REGISTRY_DATA_DIR": str(folder), "REGISTRY_NUMBER_KEY": SECRET}
+    command = [sys.executable, "-m", "registry.cli", "purge"]
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *options], env=environment, check=True, capture_output=True, text=True
+        )
+
+    assert run("--dry-run").stdout.splitlines() == [*lines, "to be removed:", *counts]
+    assert has(world, FORM)
+    done = run()
+    assert done.stdout.splitlines() == [*lines, "removed:", *counts]
+    [said] = [json.loads(line) for line in done.stderr.splitlines() if "evidence purged" in line]
+    assert (said["level"], said["files"]) == ("info", [FORM.sha256])
+    assert not has(world, FORM)
 
 
 @pytest.mark.parametrize(

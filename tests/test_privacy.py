@@ -18,6 +18,7 @@ from registry.observe import JsonLines
 from registry.runtime import Registry
 from tests.factories import (
     OTHER_PORT,
+    SMS_PORT,
     START,
     Client,
     World,
@@ -69,6 +70,8 @@ def plant(client: Client, registry: Registry) -> list[Any]:
     """Send the number through every route that takes one, by right and by wrong ways."""
     answers = [client.consent(spelling) for spelling in SPELLINGS]
     evidence = {"method": "paper", "notice_text": f"I, {CANARY}, agree.", "uri": f"urn:{CANARY}"}
+    answers.append(plant_in_a_file(client))
+    evidence["sha256"] = answers[-1].json["sha256"]
     body = consent_body(CANARY, evidence=evidence)
     answers += [
         client.post("/v1/consents", body, who="sender", idempotency_key=CANARY) for _ in range(2)
@@ -79,6 +82,13 @@ def plant(client: Client, registry: Registry) -> list[Any]:
     answers += [
         client.post("/v1/consents/search", {"number": CANARY}, who="sender"),
         client.get(f"/v1/consents/{consent}", who="sender"),
+        client.get(f"/v1/consents/{consent}/evidence/file", who="regulator"),
+        client.post(
+            "/v1/evidence/requests",
+            {"number": CANARY, "from": SMS_PORT, "channel": "sms", "topic": "retail"},
+            who="carrier",
+            idempotency_key=f"{CANARY}-3",
+        ),
         client.lookup(CANARY),
         client.batch([*SPELLINGS, f"{CANARY}x"]),
         client.post("/v1/lookups", contact, who="carrier", idempotency_key=f"+86{CANARY}"),
@@ -96,6 +106,18 @@ def plant(client: Client, registry: Registry) -> list[Any]:
         answers.append(client.post(f"/v1/{kind}/{answer.json['id']}/{end}", who="carrier"))
     assert {answer.status_code for answer in answers} == {200, 201}
     return answers
+
+
+def plant_in_a_file(client: Client) -> Any:
+    """Send the number in the content and in the name of a file."""
+    named = {"Content-Disposition": f'attachment; filename="{CANARY}.txt"'}
+    return client.post(
+        "/v1/evidence",
+        f"{CANARY} signed.".encode(),
+        who="sender",
+        content_type="text/plain",
+        headers=named,
+    )
 
 
 def plant_in_disputes(client: Client, consent: str) -> list[Any]:
@@ -140,6 +162,9 @@ def spoil(client: Client, registry: Registry) -> list[Any]:
         client.post("/v1/consents", consent_body("13800000000"), who="sender",
                     idempotency_key=CANARY),
         client.get(f"/v1/consents/{CANARY}", who="sender"),
+        client.get(f"/v1/evidence/{CANARY}", who="sender"),
+        client.post("/v1/evidence", f"\0{CANARY}".encode(), who="sender", content_type="a/b"),
+        client.post("/v1/evidence/requests", {"number": CANARY, "from": CANARY}, who="carrier"),
         client.get(f"/v1/numbers/{CANARY}"),
         client.get(f"/v1/organisations?cursor={CANARY}", who="operator"),
         client.get(f"/v1/{CANARY}?number={CANARY}"),
@@ -172,13 +197,16 @@ def test_planted_number_is_in_no_log_line_metric_or_problem(
     assert found(b"\n".join(answer.data for answer in problems)) == []
 
 
-def test_planted_number_is_in_no_dump_of_the_database(
+def test_planted_number_is_in_no_dump_of_the_database_and_no_file(
     client: Client, app: Flask, registry: Registry
 ) -> None:
     plant(client, registry)
     spoil(client, registry)
     app.extensions["recorder"].close()
-    taken = dump(registry)
+    files = [path for path in registry.files.folder.rglob("*") if path.is_file()]
+    assert len(files) == 1
+    taken = dump(registry) + b"".join(path.read_bytes() for path in files)
+    taken += "".join(map(str, files)).encode()
     token = registry.database.key.token(parse_subscriber(CANARY))
     assert token in taken or token.hex().encode() in taken
     assert found(taken) == []
