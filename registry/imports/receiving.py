@@ -128,15 +128,10 @@ def receive(
     Raises `CONFLICT` when the file does not go on at this byte, and `TOO_LARGE` beyond `most`
     mebibytes. When the pieces end with an error, those that came before are kept.
     """
-    with database.snapshot() as session:
-        own_import(session, import_id, organisation_id)
+    _check_place(database, import_id, organisation_id, offset)
     with store.receiving(import_id) as receiver:
-        with database.snapshot() as session:
-            row = own_import(session, import_id, organisation_id)
-            if row.state is not ImportState.RECEIVING:
-                raise RegistryError(Kind.CONFLICT, "this import takes no more of its file")
-            if row.size != offset:
-                raise RegistryError(Kind.CONFLICT, f"the file goes on at byte {row.size}")
+        # Another piece may have come before this one was the only one.
+        _check_place(database, import_id, organisation_id, offset)
         try:
             return receiver.append(offset, _limited(pieces, most * MEBIBYTE - offset))
         except OSError:
@@ -145,6 +140,15 @@ def receive(
             ) from None
         finally:
             _note_size(database, import_id, receiver.durable)
+
+
+def _check_place(database: Database, import_id: UUID, organisation_id: UUID, offset: int) -> None:
+    with database.snapshot() as session:
+        row = own_import(session, import_id, organisation_id)
+    if row.state is not ImportState.RECEIVING:
+        raise RegistryError(Kind.CONFLICT, "this import takes no more of its file")
+    if row.size != offset:
+        raise RegistryError(Kind.CONFLICT, f"the file goes on at byte {row.size}")
 
 
 def _limited(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
