@@ -273,7 +273,7 @@ def test_roles_and_strangers_change_no_numbers(
     assert count_rows(world.registry) == {**before, **_entries(world, before)}
 
 
-def test_suspended_sender_looks_and_gives_up_but_takes_nothing(
+def test_suspended_sender_looks_and_changes_no_numbers(
     enter: Open, world: World, provider: Organisation, authorisation: Authorisation
 ) -> None:
     claim, port = make_claim(world), holding(world, SMS_PORT)
@@ -283,17 +283,17 @@ def test_suspended_sender_looks_and_gives_up_but_takes_nothing(
             session, world.sender.id, "Spam.", starts_at=START, actor_id=None, now=START
         )
     )
-    assert browser.get("/console/numbers").status_code == 200
-    for path in ("/console/numbers/claims", "/console/numbers/platforms"):
-        browser.get("/console/numbers/platforms")
-        assert browser.post(path, claim_form(provider=provider.id)).status_code == 403, path
     for path in (
+        "claims",
+        "platforms",
         f"claims/{claim.id}/withdraw",
         f"authorisations/{authorisation.id}/end",
         f"{port}/release",
     ):
-        browser.get(f"/console/numbers/{path}")
-        assert browser.post(f"/console/numbers/{path}").status_code == 200, path
+        assert browser.get(f"/console/numbers/{path}").status_code == 200, path
+        browser.post(f"/console/numbers/{path}", claim_form(provider=provider.id))
+        assert browser.page.status_code == 403, path
+        assert "Your organisation is suspended" in browser.shown
 
 
 def test_forms_without_the_token_change_nothing(enter: Open, world: World) -> None:

@@ -94,16 +94,22 @@ def dress(app: Flask) -> None:
         app.register_error_handler(unknown, _unknown_address)
 
 
-def protect(blueprint: Blueprint, largest: Callable[[], int] = lambda: LARGEST_FORM) -> None:
+def protect(
+    blueprint: Blueprint,
+    largest: Callable[[], int] = lambda: LARGEST_FORM,
+    streamed: Callable[[], bool] = lambda: False,
+) -> None:
     """Check the forms of a blueprint, and answer whatever goes wrong in it with a page.
 
-    `largest` returns how many bytes the form of the current request may have.
+    `largest` returns how many bytes the form of the current request may have, and `streamed` tells
+    whether its view reads the form, and checks it, as it comes.
     """
 
     @blueprint.before_request
     def check() -> None:
         request.max_content_length = largest()
-        csrf.protect()
+        if not streamed():
+            csrf.protect()
 
     for kind in web.FAILURES:
         blueprint.register_error_handler(kind, failed)

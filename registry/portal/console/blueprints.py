@@ -10,6 +10,7 @@ from registry.portal.console import (
     complaints,
     consents,
     demo,
+    imports,
     join,
     keys,
     numbers,
@@ -21,6 +22,7 @@ from registry.portal.console import (
     sections,
     signin,
     team,
+    uploads,
     words,
 )
 from registry.portal.pages import LARGEST_FORM, protect
@@ -29,8 +31,8 @@ from registry.runtime import Registry
 DOOR = (signin, join, apply)
 """How one comes in."""
 SUBJECTS = (
-    overview, application, requests, consents, numbers, claims, platforms, complaints, keys, team,
-    organisation, account,
+    overview, application, requests, consents, imports, numbers, claims, platforms, complaints,
+    keys, team, organisation, account,
 )  # fmt: skip
 """What members see and do; every view of these says by `needs` who may use it."""
 
@@ -51,7 +53,7 @@ def attach(app: Flask, registry: Registry) -> None:
     console = Blueprint("console", __name__)
     # Who it is comes first: nothing that a stranger sends is read.
     people.admit(console, registry)
-    protect(console, lambda: largest_form(app, registry))
+    protect(console, lambda: largest_form(app, registry), lambda: uploads.is_streamed(app))
     for subject in SUBJECTS:
         subject.add(console, registry)
     app.register_blueprint(demo.pages(registry))
@@ -61,6 +63,8 @@ def attach(app: Flask, registry: Registry) -> None:
 
 def largest_form(app: Flask, registry: Registry) -> int:
     """Return how large the form of this request may be: larger where it brings a file."""
+    if uploads.is_streamed(app):
+        return LARGEST_FORM + registry.policy.files.import_mebibytes * 1024**2
     if not people.takes_file(app):
         return LARGEST_FORM
     return LARGEST_FORM + registry.policy.files.evidence_mebibytes * 1024**2

@@ -13,7 +13,7 @@ from registry.errors import Kind, RegistryError
 from registry.models import ApplicationState, NumberClaim
 from registry.numbers import parse_sending
 from registry.portal.console import reading
-from registry.portal.console.numbers import FIELDS, SAID, acts, acts_always, looks, read_holding
+from registry.portal.console.numbers import FIELDS, SAID, acts, looks, read_holding
 from registry.portal.console.people import member
 from registry.portal.console.reading import act
 from registry.runtime import Registry
@@ -77,7 +77,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         return redirect(url_for(".claims"))
 
     @console.get("/numbers/claims/<uuid:claim_id>/withdraw")
-    @acts_always
+    @acts
     def ask_withdraw_claim(claim_id: UUID) -> Page:
         """Ask whether a claim is to be taken back."""
         row = _own_open(registry, claim_id)
@@ -92,7 +92,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         )
 
     @console.post("/numbers/claims/<uuid:claim_id>/withdraw")
-    @acts_always
+    @acts
     def withdraw_claim(claim_id: UUID) -> Page:
         """Take a claim back."""
         here = member()

@@ -25,8 +25,6 @@ from registry.senders import PAGE, Holding
 Page = str | tuple[str, int] | AnyResponse
 looks = needs(MemberRole.VIEWER, kinds=SENDING)
 acts = needs(MemberRole.AGENT, kinds=SENDING)
-acts_always = needs(MemberRole.AGENT, kinds=SENDING, suspended=True)
-"""For what only makes an organisation's reach smaller."""
 assigns = needs(MemberRole.AGENT, kinds=PROVIDERS)
 
 SAID = {
@@ -72,14 +70,14 @@ def add(console: Blueprint, registry: Registry) -> None:
         return render_template("console/number.html", **_shown(registry, holding_id))
 
     @console.get("/numbers/<uuid:holding_id>/release")
-    @acts_always
+    @acts
     def ask_release(holding_id: UUID) -> Page:
         """Ask whether a number is to be released, and say what ends with it."""
         shown = _shown(registry, holding_id)
         return render_template("console/release.html", **shown)
 
     @console.post("/numbers/<uuid:holding_id>/release")
-    @acts_always
+    @acts
     def release(holding_id: UUID) -> Page:
         """Release a number, or end the extension of a port, with all that lies beneath it."""
         own = member().own_id

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-from flask import Blueprint, Flask, flash, g, redirect, request, session, url_for
+from flask import Blueprint, Flask, flash, g, make_response, redirect, request, session, url_for
 from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
@@ -27,6 +27,7 @@ PROVIDERS = frozenset({OrganisationKind.PROVIDER})
 OPERATORS = frozenset({OrganisationKind.OPERATOR})
 OVERSEERS = OPERATORS | {OrganisationKind.REGULATOR}
 SENDING = SENDERS | PROVIDERS
+IMPORTING = SENDING | {OrganisationKind.CARRIER}
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,10 @@ def _ask_to_sign_in() -> AnyResponse:
     else:
         said = gettext("You were signed out, so nothing was saved. Please sign in and try again.")
         flash(said, "warn")
+    if "HX-Request" in request.headers:
+        response = make_response("", 200)
+        response.headers["HX-Redirect"] = url_for("door.signin")
+        return response
     return redirect(url_for("door.signin"))
 
 

@@ -10,7 +10,7 @@ from registry import senders
 from registry.errors import Kind, RegistryError
 from registry.models import Authorisation, MemberRole, OrganisationKind
 from registry.portal.console import reading
-from registry.portal.console.numbers import acts_always
+from registry.portal.console.numbers import acts
 from registry.portal.console.people import PROVIDERS, SENDERS, member, needs
 from registry.portal.console.reading import act
 from registry.runtime import Registry
@@ -65,7 +65,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         return render_template("console/served.html", rows=rows, more=more)
 
     @console.get("/numbers/authorisations/<uuid:authorisation_id>/end")
-    @acts_always
+    @acts
     def ask_end_authorisation(authorisation_id: UUID) -> Page:
         """Ask whether an authorisation is to end, and say what ends with it."""
         row = _standing(registry, authorisation_id)
@@ -91,7 +91,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         )
 
     @console.post("/numbers/authorisations/<uuid:authorisation_id>/end")
-    @acts_always
+    @acts
     def end_authorisation(authorisation_id: UUID) -> Page:
         """End an authorisation, as its sender or its provider."""
         here = member()

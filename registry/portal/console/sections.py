@@ -6,7 +6,7 @@ from flask_babel import LazyString, lazy_gettext
 
 from registry import members
 from registry.models import MemberRole, OrganisationKind
-from registry.portal.console.people import EVERYBODY, SENDERS, SENDING, member
+from registry.portal.console.people import EVERYBODY, IMPORTING, SENDERS, SENDING, member
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,13 @@ SECTIONS = (
         lazy_gettext("Consents"),
         lazy_gettext("What you have of one number, its evidence, withdrawing it"),
         kinds=SENDERS,
+    ),
+    Section(
+        "imports",
+        "upload",
+        lazy_gettext("Imports"),
+        lazy_gettext("Files of many lines, and what became of each"),
+        kinds=IMPORTING,
     ),
     Section(
         "numbers",

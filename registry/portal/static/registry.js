@@ -30,6 +30,14 @@
     });
   });
 
+  // A large file shows how much of it has been sent.
+  document.addEventListener("htmx:xhr:progress", function (event) {
+    var place = event.target.querySelector && event.target.querySelector("[data-sending]");
+    if (!place || !event.detail.lengthComputable || !event.detail.total) return;
+    place.hidden = false;
+    place.querySelector("progress").value = event.detail.loaded / event.detail.total;
+  });
+
   // Nothing came back: say so, where the browser itself would have shown a page.
   ["htmx:sendError", "htmx:timeout"].forEach(function (name) {
     document.addEventListener(name, function () {
