@@ -1,12 +1,13 @@
 """What is known of the numbers that a group of assertions is about."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, or_, select
 
 from registry.consent import Basis, Channel, Topic
 from registry.ledger import assertions
@@ -14,6 +15,7 @@ from registry.ledger.bulk import reading
 from registry.ledger.bulk.writing import Id
 from registry.ledger.grants import CapTerms, Claim
 from registry.models import ANY, Consent, Grant, OutboxItem
+from registry.policy import Period
 
 Terms = tuple[Channel, datetime, CapTerms]
 """What an SMS told beside the topics: the channel, the end date and the cap."""
@@ -78,66 +80,74 @@ def load(
             facts[token].tenure_start = start
         for token, refused in reading.refused_topics(connection, tokens, sender_id).items():
             facts[token].refused = refused
-        recent: dict[bytes, set[UUID]] = {}
-        for row in _consents(connection, tokens, sender_id, now):
-            if row.placed:
-                held = Held(row.id, row.topic, row.latest, row.stands, row.confirmed, made=False)
-                facts[bytes(row.number)].held[row.channel, row.topic, row.latest] = held
-            if row.recent:
-                recent.setdefault(bytes(row.number), set()).add(row.grant_id)
-        for token, grant_ids in recent.items():
-            facts[token].recent = len(grant_ids)
+        _load_consents(connection, facts, sender_id, now)
         for token, sms in _told(connection, tokens, sender_id, now):
             facts[token].told.append(sms)
     return facts
 
 
-def _consents(
-    connection: Connection, tokens: set[bytes], sender_id: UUID, now: datetime
-) -> list[Row[Any]]:
-    """Return the sender's consents that have a place today, or count as assertions of a day."""
+def _load_consents(
+    connection: Connection, facts: dict[bytes, Facts], sender_id: UUID, now: datetime
+) -> None:
+    """Add the sender's consents that have a place today, or count as assertions of a day."""
+    recent: dict[bytes, set[UUID]] = {}
+    about = {"sender": sender_id, "now": now, "since": now - assertions.DAY}
+    rows = connection.execute(
+        _consents(connection.dialect.name), {**about, **reading.joined(facts)}
+    )
+    for number, row_id, channel, topic, latest, stands, placed, confirmed, grant_id in rows:
+        token = bytes(number)
+        if placed:
+            held = Held(row_id, topic, latest, stands, confirmed, made=False)
+            facts[token].held[channel, topic, latest] = held
+        if grant_id:
+            recent.setdefault(token, set()).add(grant_id)
+    for token, grant_ids in recent.items():
+        facts[token].recent = len(grant_ids)
+
+
+@cache
+def _consents(dialect: str) -> Select[Any]:
     stands = and_(Consent.ended_at.is_(None), Consent.reassignment_id.is_(None))
     waits = and_(Consent.effective_from.is_(None), Consent.ended_at.is_(None))
     placed = or_(Consent.latest, waits)
-    confirmed = and_(stands, Grant.basis == Basis.CONFIRMED, Consent.valid_until > now)
-    recent = and_(Grant.basis == Basis.ASSERTED, Consent.recorded_at > now - assertions.DAY)
-    query = (
+    in_force = and_(stands, Consent.valid_until > bindparam("now"))
+    within_a_day = Consent.recorded_at > bindparam("since")
+    return (
         select(
-            reading.raw_number(Consent.number).label("number"),
+            reading.raw_number(Consent.number),
             Consent.id,
             Consent.channel,
             Consent.topic,
             Consent.latest,
-            Consent.grant_id,
-            stands.label("stands"),
-            placed.label("placed"),
-            confirmed.label("confirmed"),
-            recent.label("recent"),
+            stands,
+            placed,
+            and_(in_force, Grant.basis == Basis.CONFIRMED),
+            case((and_(within_a_day, Grant.basis == Basis.ASSERTED), Consent.grant_id)),
         )
         .join(Consent.grant)
         .where(
-            reading.among(connection, "consents.number", tokens),
+            reading.among(dialect, "consents.number"),
             # Written so that no index serves it: a sender may have millions.
-            Consent.sender_id.is_not_distinct_from(sender_id),
-            or_(placed, Consent.recorded_at > now - assertions.DAY),
+            Consent.sender_id.is_not_distinct_from(bindparam("sender")),
+            or_(placed, within_a_day),
         )
     )
-    return [*connection.execute(query)]
 
 
 def _told(
-    connection: Connection, tokens: set[bytes], sender_id: UUID, now: datetime
+    connection: Connection, tokens: Collection[bytes], sender_id: UUID, now: datetime
 ) -> Iterator[tuple[bytes, Sms]]:
     """Yield what SMS have said of the sender's assertions within a day, the newest first."""
     query = (
         select(reading.raw_number(OutboxItem.number), OutboxItem.id, OutboxItem.subject_id)
         .where(
-            reading.among(connection, "outbox.number", tokens),
+            reading.among(connection.dialect.name, "outbox.number"),
             *assertions.told_within_a_day(now),
         )
         .order_by(OutboxItem.id.desc())
     )
-    sent = connection.execute(query).all()
+    sent = connection.execute(query, reading.joined(tokens)).all()
     tokens_told = {bytes(token) for token, *_ in sent}
     granted = _granted(connection, tokens_told, sender_id) if sent else {}
     for token, item_id, grant_id in sent:
@@ -147,10 +157,24 @@ def _told(
 
 
 def _granted(
-    connection: Connection, tokens: set[bytes], sender_id: UUID
+    connection: Connection, tokens: Collection[bytes], sender_id: UUID
 ) -> dict[UUID, tuple[Terms, dict[Topic, bool]]]:
     """Return the grants of this tenure's subscribers to the sender, and whether topics count."""
-    query = (
+    rows = connection.execute(
+        _grants(connection.dialect.name), {"sender": sender_id, **reading.joined(tokens)}
+    )
+    found: dict[UUID, tuple[Terms, dict[Topic, bool]]] = {}
+    for grant_id, channel, valid_until, count, period, topic, counts in rows:
+        terms = (channel, valid_until, CapTerms(count, period))
+        found.setdefault(grant_id, (terms, {}))[1][topic] = bool(counts)
+    return found
+
+
+@cache
+def _grants(
+    dialect: str,
+) -> Select[UUID, Channel, datetime, int, Period, Topic, bool]:
+    return (
         select(
             Consent.grant_id,
             Consent.channel,
@@ -162,13 +186,8 @@ def _granted(
         )
         .join(Consent.grant)
         .where(
-            reading.among(connection, "consents.number", tokens),
-            Consent.sender_id.is_not_distinct_from(sender_id),
+            reading.among(dialect, "consents.number"),
+            Consent.sender_id.is_not_distinct_from(bindparam("sender")),
             Consent.reassignment_id.is_(None),
         )
     )
-    found: dict[UUID, tuple[Terms, dict[Topic, bool]]] = {}
-    for grant_id, channel, valid_until, count, period, topic, counts in connection.execute(query):
-        terms = (channel, valid_until, CapTerms(count, period))
-        found.setdefault(grant_id, (terms, {}))[1][topic] = bool(counts)
-    return found
