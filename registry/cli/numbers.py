@@ -1,13 +1,18 @@
 """Who holds which sending number."""
 
+import sys
 from datetime import datetime
+from pathlib import Path
+from typing import TextIO
 from uuid import UUID
 
 import click
 
 from registry import senders
-from registry.cli.command import choice, main, opening, writing
+from registry.cli import number_lines
+from registry.cli.command import NO, choice, main, opening, writing
 from registry.consent import Channel, MessageClass
+from registry.ledger.bulk import Outcome
 from registry.numbers import parse_sending
 
 
@@ -66,5 +71,30 @@ def number_show(sending_number: str) -> None:
     """Tell who holds a sending number."""
     with opening() as opened, opened.database.snapshot() as session:
         sending = parse_sending(sending_number, opened.policy.default_region)
-        row = senders.holder(session, sending, opened.clock())
+        found = senders.resolve(session, sending, opened.clock())
+        row = found.holding
         click.echo(f"{row.number}  {row.kind}  {row.holder.id}  {row.holder.name}")
+        if found.provider is not None:
+            click.echo(f"through  {found.provider.id}  {found.provider.name}")
+
+
+@number.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--report",
+    type=click.File("w", encoding="utf-8", lazy=False),
+    default="-",
+    help="Where to write what became of each line; by default to the screen.",
+)
+def number_import(file: Path, report: TextIO) -> None:
+    """Record the holdings that a CSV file lists, which may be run again with the same file.
+
+    Its columns are organisation (the social credit code), number, channels, usages, held_from and
+    held_until; the last two may be left out, and a date stands for a whole day in China. Exits
+    with 1 when a line was rejected.
+    """
+    with opening() as opened:
+        counts = number_lines.record(opened, file, report)
+    click.echo("  ".join(f"{word} {counts[word]}" for word in Outcome), err=True)
+    if counts[Outcome.REJECTED]:
+        sys.exit(NO)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import or_
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from registry.consent import Channel, MessageClass
@@ -14,7 +14,7 @@ from registry.errors import Kind, RegistryError
 from registry.models import Organisation, SenderNumber
 from registry.numbers import SendingNumber
 from registry.senders import tree
-from registry.senders.organisations import HOLDERS, PAGE, find
+from registry.senders.organisations import HOLDERS, PAGE, check_uscc, find
 from registry.senders.problems import conflict, invalid
 
 
@@ -66,6 +66,7 @@ def hold(
     *,
     actor_id: UUID | None,
     now: datetime,
+    member_id: UUID | None = None,
 ) -> SenderNumber:
     """Record who holds a number resource, for which channels and usages (R12, R13).
 
@@ -80,7 +81,47 @@ def hold(
     parent = above[0] if above else None
     dates = holding.dates(parent, now)
     row = tree.make(number, organisation, holding.words, dates, parent, now)
-    return tree.insert(session, row, tree.beneath(session, number), actor_id, now)
+    return tree.insert(session, row, tree.beneath(session, number), actor_id, now, member_id)
+
+
+def hold_once(
+    session: Session,
+    uscc: str,
+    number: SendingNumber,
+    holding: Holding,
+    *,
+    actor_id: UUID | None,
+    now: datetime,
+) -> tuple[SenderNumber, bool]:
+    """Record a line of a list of who holds what; a line that was recorded before changes nothing.
+
+    Returns the holding, and whether it is new. A number that the same organisation holds on other
+    terms is a `CONFLICT`: terms change only by a release.
+    """
+    code = check_uscc(uscc)
+    organisation = session.scalar(select(Organisation).where(Organisation.uscc == code))
+    if organisation is None:
+        raise conflict("no organisation with this code is registered")
+    lock_holdings(session)
+    row = tree.same(session, number)
+    if row is None or row.organisation_id != organisation.id or not _stands(row, now):
+        held = hold(session, organisation.id, number, holding, actor_id=actor_id, now=now)
+        return held, True
+    if not _on_these_terms(row, holding):
+        raise conflict("this organisation holds this number already, on other terms")
+    return row, False
+
+
+def _stands(row: SenderNumber, now: datetime) -> bool:
+    return row.held_until is None or row.held_until > now
+
+
+def _on_these_terms(row: SenderNumber, holding: Holding) -> bool:
+    """Compare a holding with what a line says; of dates that it leaves open any will do."""
+    dates = (holding.held_from, row.held_from), (holding.held_until, row.held_until)
+    return {*tree.channels(row), *tree.usages(row)} == holding.words and all(
+        said in (None, held) for said, held in dates
+    )
 
 
 def check_holder(organisation: Organisation) -> None:
@@ -96,13 +137,14 @@ def release(
     *,
     actor_id: UUID | None,
     now: datetime,
+    member_id: UUID | None = None,
 ) -> SenderNumber:
     """End an organisation's holding of a number, and of all that lies beneath that."""
     lock_holdings(session)
     row = tree.same(session, number)
     if row is None or row.organisation_id != organisation_id:
         raise RegistryError(Kind.NOT_FOUND, "this organisation does not hold this number")
-    tree.release(session, row, actor_id, now)
+    tree.release(session, row, actor_id, now, member_id=member_id)
     return row
 
 
