@@ -31,13 +31,17 @@ UNSCOPED = {
     "/docs", "/docs/start.js", "/docs/assets/<name>",
 }  # fmt: skip
 """The routes of the service itself, which ask for no key."""
-PAGES = {"static", "public", "signin", "my", "member", "own"}
-"""The blueprints of the portal, where people sign in by a code."""
+PAGES = {
+    "static", "public", "signin", "my", "member", "own", "links", "demo", "door", "console",
+}  # fmt: skip
+"""The blueprints of pages: people sign in there, and test_console.py tries who may do what."""
 
 ORGANISATION = "/v1/organisations/<uuid:organisation_id>"
 APPLICATION = "/v1/applications/<uuid:application_id>"
 CHANGE = "/v1/organisations/me/changes/<uuid:application_id>"
 ANY_SCOPE = " ".join(access.Scope)
+IMPORTING = "consent wishes tenure numbers"
+"""Each kind of import asks for its own of these besides."""
 
 SCOPES = {
     "POST /v1/lookups": "lookup",
@@ -51,6 +55,25 @@ SCOPES = {
     "GET /v1/challenges": "consent",
     "GET /v1/challenges/<uuid:challenge_id>": "consent",
     "POST /v1/challenges/<uuid:challenge_id>/evidence": "consent",
+    "GET /v1/consent-requests": "consent",
+    "POST /v1/consent-requests/search": "consent",
+    "POST /v1/evidence": "consent",
+    "GET /v1/evidence": "consent",
+    "GET /v1/evidence/<sha256>": "consent",
+    "GET /v1/evidence/<sha256>/file": "consent",
+    "DELETE /v1/evidence/<sha256>": "consent",
+    "GET /v1/consents/<uuid:consent_id>/evidence": "consent oversight",
+    "GET /v1/consents/<uuid:consent_id>/evidence/file": "consent oversight",
+    "GET /v1/consents/<uuid:consent_id>/evidence/proof": "consent oversight",
+    "POST /v1/evidence/requests": "wishes lookup",
+    "POST /v1/evidence/requests/file": "wishes lookup",
+    "POST /v1/imports": IMPORTING,
+    "GET /v1/imports": IMPORTING,
+    "GET /v1/imports/<uuid:import_id>": IMPORTING,
+    "PATCH /v1/imports/<uuid:import_id>": IMPORTING,
+    "POST /v1/imports/<uuid:import_id>/start": IMPORTING,
+    "POST /v1/imports/<uuid:import_id>/cancel": IMPORTING,
+    "GET /v1/imports/<uuid:import_id>/result": IMPORTING,
     "POST /v1/refusals": "wishes",
     "POST /v1/refusals/<uuid:refusal_id>/lift": "wishes",
     "POST /v1/inbound-sms": "wishes",
