@@ -14,6 +14,7 @@ from registry import runtime
 from registry.cli import main
 from registry.config import Settings
 from registry.observe import JsonLines
+from registry.web import LARGEST_BODY
 from tests.factories import Client, World, make_uscc
 from tests.import_factories import DEFAULTS, numbers, run, table
 
@@ -72,6 +73,12 @@ def test_file_is_sent_in_pieces_applied_and_reported(client: Client, world: Worl
     assert len(answer.text.splitlines()) == 10
     consent = client.post("/v1/consents/search", {"number": "13800000003"}, who="sender").json
     assert [each["state"] for each in consent["consents"]] == ["active"]
+
+
+def test_piece_may_be_larger_than_other_bodies(client: Client) -> None:
+    path, data = announce(client), bytes(LARGEST_BODY + 2)
+    assert append(client, path, 0, data).status_code == 204
+    assert client.get(path, who="sender").headers["Upload-Offset"] == str(len(data))
 
 
 def test_own_imports_are_listed_by_pages_the_newest_first(client: Client) -> None:
@@ -133,7 +140,11 @@ def test_piece_is_refused(client: Client, change: dict[str, Any], status: int) -
 
 def test_import_of_others_is_not_there(client: Client) -> None:
     path = announce(client)
-    ends = [("GET", "", None), ("GET", "/result", None), ("POST", "/start", {})]
+    ends: list[tuple[str, str, Any]] = [
+        ("GET", "", None),
+        ("GET", "/result", None),
+        ("POST", "/start", {}),
+    ]
     for method, end, body in [*ends, ("POST", "/cancel", None)]:
         assert client.call(method, path + end, body, who="other_sender").status_code == 404
     unknown = f"/v1/imports/{uuid4()}"

@@ -132,7 +132,7 @@ def patch_import(import_id: UUID) -> Response:
     most = opened.policy.files.import_mebibytes
     if offset + (request.content_length or 0) > most * 2**20:
         raise RegistryError(Kind.TOO_LARGE, "the file is larger than is taken")
-    request.max_content_length = None
+    request.max_content_length = most * 2**20 + 1  # `receive` sees when there is more.
     try:
         with _Uploading():
             size = imports.receive(
