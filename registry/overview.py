@@ -1,21 +1,36 @@
 """What an organisation sees at one glance: its consents, lookups, requests, imports and keys.
 
+Operators see besides how the registry's own work goes on, and what is known against another.
+
 Every question here is answered from an index and reads no more rows than its limit, whatever an
 organisation has; where the limit was met, the answer says so.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, ScalarSelect, case, func, literal, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    String,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session
 
 from registry.consent import Reason, Topic
+from registry.ledger import RequestCounts, RequestState
 from registry.models import (
     ApiKey,
     Appeal,
@@ -28,7 +43,11 @@ from registry.models import (
     ImportState,
     LookupCount,
     NumberClaim,
+    Organisation,
+    OutboxItem,
+    OutboxState,
     RequestOutcome,
+    Violation,
 )
 
 MOST_CONSENTS = 100_000
@@ -36,6 +55,8 @@ MOST_IN_A_WEEK = 100_000
 MOST_REQUESTS = 20_000
 MOST_WAITING = 1_000
 WEEKS = 12
+MOST_SMS = 20_000
+MOST_SHOWN = 20
 DAYS = 30
 SOON = timedelta(days=30)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -79,23 +100,6 @@ class Week:
     def is_more(self) -> bool:
         """Whether there were more than were counted."""
         return max(self.new, self.ended) > MOST_IN_A_WEEK
-
-
-@dataclass(frozen=True)
-class Requests:
-    """What became of a sender's newest consent requests."""
-
-    open: int = 0
-    outcomes: Mapping[RequestOutcome, int] = field(default_factory=dict)
-
-    @property
-    def closed(self) -> int:
-        """How many were answered, or lapsed."""
-        return sum(self.outcomes.values())
-
-    def share(self, outcome: RequestOutcome) -> int:
-        """Return how many of a hundred closed ones ended like this."""
-        return round(100 * self.outcomes.get(outcome, 0) / self.closed) if self.closed else 0
 
 
 @dataclass(frozen=True)
@@ -187,19 +191,30 @@ def lookups(session: Session, asker_id: UUID, now: datetime) -> dict[Reason, int
     return {reason: counted[reason] for reason in Reason if reason in counted}
 
 
-def requests(session: Session, sender_id: UUID) -> Requests:
-    """Count what became of a sender's newest requests."""
+def requests(session: Session, sender_id: UUID, now: datetime) -> RequestCounts:
+    """Count a sender's newest requests as each is shown to it.
+
+    One that was declined waits until its last day, here as well: of a single request the figures
+    would tell who declined.
+    """
+    shown = case(
+        (
+            ConsentRequest.outcome == RequestOutcome.AGREED,
+            literal(RequestState.AGREED.value),
+        ),
+        (ConsentRequest.answer_by > now, literal(RequestState.WAITING.value)),
+        else_=literal(RequestState.REFUSED.value),
+    )
     newest = (
-        select(ConsentRequest.outcome)
+        select(shown.label("shown"))
         .where(ConsentRequest.sender_id == sender_id)
         .order_by(ConsentRequest.event_id.desc())
         .limit(MOST_REQUESTS)
         .subquery()
     )
-    rows = session.execute(select(newest.c.outcome, func.count()).group_by(newest.c.outcome)).all()
-    counted: dict[RequestOutcome | None, int] = dict(map(tuple, rows))
-    open_ = counted.pop(None, 0)
-    return Requests(open_, {outcome: number for outcome, number in counted.items() if outcome})
+    rows = session.execute(select(newest.c.shown, func.count()).group_by(newest.c.shown)).all()
+    counted: dict[str, int] = dict(map(tuple, rows))
+    return RequestCounts(**counted)
 
 
 def imports(session: Session, organisation_id: UUID) -> Sequence[Import]:
@@ -260,4 +275,119 @@ def _newest_open_complaints() -> ScalarSelect[int]:
         .select_from(newest)
         .where(newest.c.closed_at.is_(None))
         .scalar_subquery()
+    )
+
+
+# What operators see of the whole registry
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """How the sending of SMS goes on.
+
+    `waiting` and `sending` count up to one more than `MOST_SMS`; `due_since` is when the one that
+    is due for longest was to be sent, and `lately` what became of the newest of the last day.
+    """
+
+    waiting: int
+    sending: int
+    due_since: datetime | None
+    lately: Mapping[OutboxState, int]
+
+
+def outgoing(session: Session, now: datetime) -> Outgoing:
+    """Count the SMS that are to go out, and those of the last day by what became of them."""
+    # Written out, or neither database sees that its index is about these.
+    waits, being_sent = text("outbox.state = 'waiting'"), text("outbox.state = 'sending'")
+    due = select(func.min(OutboxItem.try_at)).where(waits, OutboxItem.try_at <= now)
+    counted = _of_outbox(waits), _of_outbox(being_sent), due.scalar_subquery()
+    waiting_, sending, due_since = session.execute(select(*counted)).one()
+    newest = (
+        select(OutboxItem.state)
+        .where(OutboxItem.recorded_at > now - timedelta(days=1))
+        .order_by(OutboxItem.recorded_at.desc())
+        .limit(MOST_SMS)
+        .subquery()
+    )
+    rows = session.execute(select(newest.c.state, func.count()).group_by(newest.c.state)).all()
+    by_state: dict[OutboxState, int] = dict(map(tuple, rows))
+    over = [it for it in OutboxState if it not in (OutboxState.WAITING, OutboxState.SENDING)]
+    ended: dict[OutboxState, int] = {state: by_state[state] for state in over if state in by_state}
+    return Outgoing(waiting_, sending, due_since, ended)
+
+
+def _of_outbox(where: object) -> ScalarSelect[int]:
+    rows = select(OutboxItem.id).where(where).limit(MOST_SMS + 1).subquery()  # type: ignore[arg-type]
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+def imports_of_all(session: Session) -> Sequence[Row[Import, str]]:
+    """Return the imports that are to be, or being, applied, with whose they are; the oldest."""
+    to_do = text("imports.state IN ('waiting', 'running')")
+    return session.execute(
+        select(Import, Organisation.name)
+        .join(Organisation, Organisation.id == Import.organisation_id)
+        .where(to_do)
+        .order_by(Import.id)
+        .limit(MOST_SHOWN)
+    ).all()
+
+
+def lapsing_keys(session: Session, now: datetime) -> Sequence[Row[ApiKey, Organisation]]:
+    """Return everybody's keys that lapsed lately or soon will, and whose they are.
+
+    Whoever does not replace one in time will be turned away, and ask the operator.
+    """
+    return session.execute(
+        select(ApiKey, Organisation)
+        .join(Organisation, Organisation.id == ApiKey.organisation_id)
+        .where(
+            ApiKey.revoked_at.is_(None),
+            ApiKey.expires_at > now - SOON,
+            ApiKey.expires_at <= now + SOON,
+        )
+        .order_by(ApiKey.expires_at)
+        .limit(MOST_SHOWN)
+    ).all()
+
+
+class CaseState(StrEnum):
+    """How far a complaint has got."""
+
+    NEW = "new"
+    FORWARDED = "forwarded"
+    ANSWERED = "answered"
+    UPHELD = "upheld"
+    UNFOUNDED = "unfounded"
+
+
+@dataclass(frozen=True)
+class Against:
+    """What is known against a sender: its newest complaints by state, and its violations."""
+
+    complaints: Mapping[CaseState, int]
+    violations: int
+
+
+def against(session: Session, organisation_id: UUID) -> Against:
+    """Count the newest complaints about an organisation, and its violations, up to a limit."""
+    state = case(
+        (Complaint.outcome.is_not(None), cast(Complaint.outcome, String)),
+        (Complaint.answered_at.is_not(None), literal(CaseState.ANSWERED.value)),
+        (Complaint.forwarded_at.is_not(None), literal(CaseState.FORWARDED.value)),
+        else_=literal(CaseState.NEW.value),
+    )
+    newest = (
+        select(state.label("state"))
+        .where(Complaint.sender_id == organisation_id)
+        .order_by(Complaint.event_id.desc())
+        .limit(MOST_REQUESTS)
+        .subquery()
+    )
+    rows = session.execute(select(newest.c.state, func.count()).group_by(newest.c.state)).all()
+    counted = {CaseState(word): number for word, number in rows}
+    query = select(_up_to(MOST_REQUESTS, Violation.organisation_id == organisation_id))
+    return Against(
+        {word: counted[word] for word in CaseState if word in counted},
+        session.scalar(query) or 0,
     )

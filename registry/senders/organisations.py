@@ -25,6 +25,7 @@ from registry.models import (
     OrganisationVersion,
 )
 from registry.senders.problems import flush, invalid
+from registry.senders.tree import by_member
 
 PAGE = 100
 HOLDERS = {OrganisationKind.SENDER, OrganisationKind.PROVIDER}
@@ -74,6 +75,7 @@ def register(
     complaint_phone: str | None = None,
     application_id: UUID | None = None,
     actor_id: UUID | None,
+    member_id: UUID | None = None,
     now: datetime,
 ) -> Organisation:
     """Make a legal entity known. Each has one code, so none comes back under another name (R6).
@@ -102,6 +104,7 @@ def register(
         "uscc": organisation.uscc,
         "licence_number": licence_number,
         "version": version.id,
+        **by_member(member_id),
     }
     events.record(session, "organisation_registered", now, actor_id, data)
     session.flush()
@@ -139,13 +142,19 @@ def page(session: Session, after: UUID | None) -> Sequence[Organisation]:
 
 
 def limit(
-    session: Session, organisation_id: UUID, limits: Limits, *, actor_id: UUID | None, now: datetime
+    session: Session,
+    organisation_id: UUID,
+    limits: Limits,
+    *,
+    actor_id: UUID | None,
+    member_id: UUID | None = None,
+    now: datetime,
 ) -> Organisation:
     """Set what an organisation may ask for a second and a day."""
     organisation = find(session, organisation_id)
     for name, value in vars(limits).items():
         setattr(organisation, name, value)
-    data = {"organisation": organisation.id, **vars(limits)}
+    data = {"organisation": organisation.id, **vars(limits), **by_member(member_id)}
     events.record(session, "organisation_limited", now, actor_id, data)
     session.flush()
     return organisation
@@ -157,6 +166,7 @@ def correct(
     changes: Mapping[str, str | None],
     *,
     actor_id: UUID | None,
+    member_id: UUID | None = None,
     now: datetime,
 ) -> Organisation:
     """Change an organisation's details by name, as an operator who knows better may.
@@ -171,7 +181,9 @@ def correct(
     )
     if session.scalar(select(waiting)):
         raise RegistryError(Kind.CONFLICT, "an application for changes waits: decide it first")
-    return change(session, organisation, changes, actor_id=actor_id, now=now)
+    return change(
+        session, organisation, changes, actor_id=actor_id, member_id=member_id, now=now
+    )
 
 
 def change(
@@ -181,6 +193,7 @@ def change(
     *,
     application_id: UUID | None = None,
     actor_id: UUID | None,
+    member_id: UUID | None = None,
     now: datetime,
 ) -> Organisation:
     """Give an organisation new details and keep the old ones as a version.
@@ -198,6 +211,7 @@ def change(
         "licence_number": organisation.licence_number,
         "version": version.id,
         "application": application_id,
+        **by_member(member_id),
     }
     events.record(session, "organisation_changed", now, actor_id, data)
     session.flush()

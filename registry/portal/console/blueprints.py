@@ -25,6 +25,7 @@ from registry.portal.console import (
     uploads,
     words,
 )
+from registry.portal.console.operators import access, organisations, review, suspensions
 from registry.portal.pages import LARGEST_FORM, protect
 from registry.runtime import Registry
 
@@ -35,6 +36,8 @@ SUBJECTS = (
     keys, team, organisation, account,
 )  # fmt: skip
 """What members see and do; every view of these says by `needs` who may use it."""
+OPERATING = (review, organisations, access, suspensions)
+"""What operators see and do besides, and in part regulators."""
 
 
 def attach(app: Flask, registry: Registry) -> None:
@@ -54,7 +57,7 @@ def attach(app: Flask, registry: Registry) -> None:
     # Who it is comes first: nothing that a stranger sends is read.
     people.admit(console, registry)
     protect(console, lambda: largest_form(app, registry), lambda: uploads.is_streamed(app))
-    for subject in SUBJECTS:
+    for subject in (*SUBJECTS, *OPERATING):
         subject.add(console, registry)
     app.register_blueprint(demo.pages(registry))
     app.register_blueprint(door, url_prefix="/console")

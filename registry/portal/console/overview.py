@@ -1,6 +1,7 @@
 """The first page of the console, by what the member's organisation is."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, redirect, render_template, url_for
 from sqlalchemy.orm import Session
@@ -15,6 +16,8 @@ from registry.portal.console.people import member, needs
 from registry.runtime import Registry
 
 Page = str | tuple[str, int] | AnyResponse
+LATE = timedelta(minutes=10)
+"""After this an SMS that is due tells that their sending does not keep up."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,21 @@ def _of_kind(registry: Registry, storage: Session, kind: OrganisationKind) -> di
     if kind is OrganisationKind.PROVIDER:
         return {"served": senders.served(storage, member().own_id)}
     if kind is OrganisationKind.OPERATOR:
-        return {"waiting": overview.waiting(storage), "most_waiting": overview.MOST_WAITING}
+        return _of_operator(registry, storage)
     return {}
+
+
+def _of_operator(registry: Registry, storage: Session) -> dict[str, object]:
+    now = registry.clock()
+    outgoing = overview.outgoing(storage, now)
+    return {
+        "waiting": overview.waiting(storage),
+        "most_waiting": overview.MOST_WAITING,
+        "outgoing": outgoing,
+        "late": outgoing.due_since is not None and now - outgoing.due_since > LATE,
+        "all_imports": overview.imports_of_all(storage),
+        "lapsing": overview.lapsing_keys(storage, now),
+    }
 
 
 def _of_sender(registry: Registry, storage: Session) -> dict[str, object]:
@@ -90,7 +106,7 @@ def _of_sender(registry: Registry, storage: Session) -> dict[str, object]:
         "more_weeks": any(week.is_more for week in weeks),
         "most_in_a_week": overview.MOST_IN_A_WEEK,
         "most_consents": overview.MOST_CONSENTS,
-        "requests": overview.requests(storage, own),
+        "requests": overview.requests(storage, own, now),
         "complaints": _open_complaints(registry, storage),
     }
 

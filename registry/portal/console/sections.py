@@ -6,7 +6,15 @@ from flask_babel import LazyString, lazy_gettext
 
 from registry import members
 from registry.models import MemberRole, OrganisationKind
-from registry.portal.console.people import EVERYBODY, IMPORTING, SENDERS, SENDING, member
+from registry.portal.console.people import (
+    EVERYBODY,
+    IMPORTING,
+    OPERATORS,
+    OVERSEERS,
+    SENDERS,
+    SENDING,
+    member,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,27 @@ SECTIONS = (
         lazy_gettext("Application"),
         lazy_gettext("How far it has got, and its documents"),
         applicants=True,
+    ),
+    Section(
+        "review",
+        "agree",
+        lazy_gettext("Review"),
+        lazy_gettext("Applications, claims of numbers and appeals that wait for you"),
+        kinds=OPERATORS,
+    ),
+    Section(
+        "organisations",
+        "search",
+        lazy_gettext("Directory"),
+        lazy_gettext("Who is registered, with what numbers, keys and team"),
+        kinds=OVERSEERS,
+    ),
+    Section(
+        "suspensions",
+        "stop",
+        lazy_gettext("Suspended"),
+        lazy_gettext("Announced, in effect and ended ones"),
+        kinds=OVERSEERS,
     ),
     Section(
         "requests",

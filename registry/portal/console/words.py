@@ -11,8 +11,10 @@ from markupsafe import Markup
 from registry.consent import Basis, Reason
 from registry.ledger import ConsentState, RequestState
 from registry.models import ComplaintOutcome
-from registry.overview import State
+from registry.overview import CaseState, State
 from registry.portal.languages import day
+from registry.senders.directory import Phase, Standing
+from registry.senders.review import Review
 
 REASONS: dict[Reason, LazyString] = {
     Reason.SENDER_UNKNOWN: lazy_gettext("No: the sending number belongs to nobody"),
@@ -57,6 +59,29 @@ OUTCOMES: dict[ComplaintOutcome, LazyString] = {
     ComplaintOutcome.UPHELD: lazy_gettext("Upheld"),
     ComplaintOutcome.UNFOUNDED: lazy_gettext("Unfounded"),
 }
+REVIEWS: dict[Review, LazyString] = {
+    Review.APPLICATION: lazy_gettext("Application to be registered"),
+    Review.CHANGE: lazy_gettext("Change of details"),
+    Review.CLAIM: lazy_gettext("Claim of a number"),
+    Review.APPEAL: lazy_gettext("Appeal against a suspension"),
+}
+STANDINGS: dict[Standing, LazyString] = {
+    Standing.ACTIVE: lazy_gettext("Active"),
+    Standing.ANNOUNCED: lazy_gettext("Suspension announced"),
+    Standing.SUSPENDED: lazy_gettext("Suspended"),
+}
+PHASES: dict[Phase, LazyString] = {
+    Phase.ANNOUNCED: lazy_gettext("Announced"),
+    Phase.STANDING: lazy_gettext("In effect"),
+    Phase.ENDED: lazy_gettext("Ended"),
+}
+CASES: dict[CaseState, LazyString] = {
+    CaseState.NEW: lazy_gettext("Complaints, not passed on yet"),
+    CaseState.FORWARDED: lazy_gettext("Complaints that it is to answer"),
+    CaseState.ANSWERED: lazy_gettext("Complaints that it answered"),
+    CaseState.UPHELD: lazy_gettext("Complaints that were upheld"),
+    CaseState.UNFOUNDED: lazy_gettext("Complaints that were unfounded"),
+}
 WORDS: dict[type[StrEnum], Mapping[Any, LazyString]] = {
     Reason: REASONS,
     State: STATES,
@@ -64,6 +89,10 @@ WORDS: dict[type[StrEnum], Mapping[Any, LazyString]] = {
     ConsentState: CONSENTS,
     Basis: BASES,
     ComplaintOutcome: OUTCOMES,
+    Review: REVIEWS,
+    Standing: STANDINGS,
+    Phase: PHASES,
+    CaseState: CASES,
 }
 
 
