@@ -317,12 +317,15 @@ def make_uscc(index: int) -> str:
     return body + str(uscc.calc_check_digit(body))
 
 
-def make_provider(world: World, port: str = PROVIDER_PORT, index: int = 90) -> Organisation:
+def make_provider(
+    world: World, port: str = PROVIDER_PORT, index: int = 90, **dates: Any
+) -> Organisation:
     """Register a provider that holds a port; its key is `provider` of the world."""
     now = world.registry.clock()
+    usages = MessageClass.COMMERCIAL, MessageClass.SERVICE
+    holding = senders.Holding((Channel.SMS,), usages, **dates)
     with world.registry.database.write() as session:
         provider = make_organisation(session, OrganisationKind.PROVIDER, index, now)
-        holding = senders.Holding((Channel.SMS,), (MessageClass.COMMERCIAL, MessageClass.SERVICE))
         senders.hold(session, provider.id, parse_sending(port), holding, actor_id=None, now=now)
         scopes = access.SCOPES[provider.kind]
         _key, world.keys["provider"] = access.issue(

@@ -31,6 +31,7 @@ from tests.factories import (
     make_uscc,
 )
 
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 CLAIMS = "/v1/number-claims"
 PORT = "10690007777"
 
@@ -106,6 +107,7 @@ def test_first_approval_of_a_free_number_wins(client: Client, world: World) -> N
 STEPS = ("approve", "reject", "withdraw")
 
 
+@on_sqlite
 @pytest.mark.parametrize("before", STEPS)
 def test_decided_claim_stays_as_it_was_decided(client: Client, world: World, before: str) -> None:
     who = {"approve": "operator", "reject": "operator", "withdraw": "sender"}
@@ -145,6 +147,7 @@ def test_claim_belongs_to_its_claimant_and_is_decided_by_operators(
     assert listed == {"sender": 1, "operator": 1, "other_sender": 0, "provider": 0}
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [
@@ -182,6 +185,7 @@ def test_claim_may_be_for_a_number_whose_holding_has_lapsed(
     assert (late.status_code, late.json["errors"]) == (422, {"held_until": ["lies in the past"]})
 
 
+@on_sqlite
 def test_only_holders_claim_numbers(world: World, clock: Clock) -> None:
     carrier = world.do(
         lambda session: make_organisation(session, OrganisationKind.CARRIER, 99, clock.now)
@@ -306,7 +310,7 @@ def test_list_of_holdings_is_recorded_line_by_line_and_again_without_effect(
     assert count_rows(world.registry) == rows
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize(
     ("change", "said"),
     [
