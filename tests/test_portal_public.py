@@ -30,13 +30,17 @@ from registry.portal import assets, cookie, languages, words
 from registry.runtime import Registry
 from tests.factories import (
     OTHER_PORT,
+    PROVIDER_PORT,
     SERVICE_PORT,
     SMS_PORT,
     START,
     VOICE_LINE,
     Client,
     World,
+    assign,
+    authorise,
     make_number,
+    make_provider,
 )
 from tests.portal import HOST, Browser, on_sqlite
 
@@ -334,6 +338,24 @@ def test_answer_leads_to_refusing_the_holder_and_to_complaining(
     assert f'href="/my/refusals?sender={world.sender.id}#new"' in browser.page.text
     assert 'href="/my/complaints/new"' in browser.page.text
     assert ("Sign in and refuse" in browser.shown) is not signed_in
+
+
+@on_sqlite
+def test_number_that_is_an_extension_names_its_sender_and_the_provider(
+    browser: Browser, world: World
+) -> None:
+    provider = make_provider(world)
+    rename(world, provider, "云发短信平台")
+    authorise(world, provider)
+    assign(world, provider, PROVIDER_PORT + "01")
+    answer = ask(browser, PROVIDER_PORT + "015")
+    assert world.sender.name in answer.text
+    assert "发送平台</dt><dd>云发短信平台" in answer.text
+    assert "已暂停" not in answer.text
+    world.do(
+        lambda session: senders.suspend(session, provider.id, "upset", actor_id=None, now=START)
+    )
+    assert "已暂停" in ask(browser, PROVIDER_PORT + "015").text
 
 
 def test_number_of_a_suspended_holder_says_so(browser: Browser, world: World) -> None:

@@ -284,6 +284,50 @@ def test_holding_is_invalid_when_it_ends_before_it_begins(
     assert error.value.kind is Kind.INVALID
 
 
+def test_release_of_a_number_ends_what_lies_beneath_it(world: World, clock: Clock) -> None:
+    for number in (BENEATH, PORT, BENEATH + "1"):
+        hold(world, number)
+    clock.pass_(hours=1)
+    release(world, BENEATH, by=world.sender)
+    assert holder(world, BENEATH + "1").number == PORT
+    release(world, PORT, by=world.sender)
+    hold(world, BENEATH, by=world.other_sender)
+    query = select(SenderNumber.released_at, SenderNumber.parent_id, SenderNumber.depth).where(
+        SenderNumber.number.startswith(PORT), SenderNumber.organisation_id == world.sender.id
+    )
+    rows = world.do(lambda session: session.execute(query.order_by(SenderNumber.number)).all())
+    assert [(row.released_at, row.depth) for row in rows] == [
+        (clock.now, 0), (clock.now, 1), (clock.now, 2),
+    ]  # fmt: skip
+    assert holder(world, BENEATH).parent_id is None
+
+
+def test_number_is_held_within_the_time_of_the_one_it_is_part_of(
+    world: World, clock: Clock
+) -> None:
+    first, last = clock.now + timedelta(days=1), clock.now + timedelta(days=9)
+    hold(world, PORT, held_from=first, held_until=last)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"held_from": clock.now}, "held_from"),
+        ({"held_until": last + timedelta(seconds=1)}, "held_until"),
+        ({"held_from": last}, "held_until"),
+    ]
+    for dates, field in wrong:
+        with pytest.raises(RegistryError) as error:
+            hold(world, BENEATH, **dates)
+        assert set(error.value.fields or ()) == {field}
+    row = hold(world, BENEATH)
+    assert (row.held_from, row.held_until) == (first, last)
+
+
+def test_number_is_not_held_above_one_that_would_outlive_it(world: World, clock: Clock) -> None:
+    hold(world, BENEATH)
+    with pytest.raises(RegistryError) as error:
+        hold(world, PORT, held_until=clock.now + timedelta(days=9))
+    assert error.value.kind is Kind.CONFLICT
+    assert holder(world, BENEATH).depth == 0
+
+
 # What the database itself refuses
 
 
