@@ -1,8 +1,10 @@
 """The rows that a group of assertions leads to, table by table."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from os import urandom
 from typing import Any, cast
 from uuid import UUID
@@ -38,7 +40,9 @@ def write(session: Session, group: Group) -> None:
 def _write_evidence(session: Session, group: Group) -> None:
     seal = number_key(session.get_bind().dialect).seal
 
+    @cache
     def sealed(value: str | None) -> bytes | None:
+        """Seal a text once: it tells no more than a shared row of evidence does."""
         return None if value is None else seal(value.encode(), urandom(12))
 
     def made() -> Iterator[Block]:
@@ -96,8 +100,7 @@ def _said(group: Group) -> Iterator[payloads.Said]:
     for line in group.applied:
         claim = line.claim
         cap = claim.cap
-        about = (claim.channel, claim.topics, cap.count, cap.period)
-        shape = (*about, line.evidence_id, line.counts)
+        shape = (claim.channel, claim.topics, cap.count, cap.period, line.counts)
         pattern = patterns.get(shape)
         if pattern is None:
             pattern = patterns[shape] = _pattern(group, line)
@@ -105,12 +108,18 @@ def _said(group: Group) -> Iterator[payloads.Said]:
             last, until = claim.valid_until, events.timestamp(claim.valid_until)
         values = (
             *(str(consent.id) for consent in line.consents),
+            str(line.evidence_id),
+            _json(claim.evidence.sha256),
             str(line.grant_id),
             events.timestamp(claim.granted_at),
             _json_list(line.superseded),
             until,
         )
         yield payloads.Said(claim.number, line.token, pattern, values)
+
+
+def _json(value: str | None) -> str:
+    return "null" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _json_list(ids: Sequence[Id]) -> str:
@@ -123,12 +132,13 @@ def _pattern(group: Group, line: Applied) -> str:
         (hole, topic, group.counts_from if counts else None)
         for topic, counts in zip(line.claim.topics, line.counts, strict=True)
     ]
+    evidence = replace(line.claim.evidence, sha256=payloads.OPEN_HOLE)
     data = grants.granted_data(
-        replace(line.claim, granted_at=hole, valid_until=hole),
+        replace(line.claim, granted_at=hole, valid_until=hole, evidence=evidence),
         group.sender_id,
         Basis.ASSERTED,
         hole,
-        UUID(int=line.evidence_id.int),
+        hole,
         consents,
         payloads.OPEN_HOLE,
     )
