@@ -658,7 +658,8 @@ def test_key_is_made_for_an_organisation_and_ended(app: Flask, enter: Open, worl
     page = f"/console/organisations/{world.carrier.id}"
     browser.get(f"{page}/access")
     form = {"label": "gateway", "scopes": ["wishes"], "lasts": "90"}
-    for wrong in ({"label": ""}, {"scopes": ["consent"]}, {"scopes": []}):
+    wrongs: tuple[dict[str, object], ...] = ({"label": ""}, {"scopes": ["consent"]}, {"scopes": []})
+    for wrong in wrongs:
         assert browser.post(f"{page}/keys", {**form, **wrong}).status_code == 422
     browser.post(f"{page}/keys", form)
     assert "Organisation carrier 3" in browser.shown
