@@ -191,7 +191,7 @@ class FileStore:
         behind is removed on the way.
         """
         for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
-            old = [path for path in folder.iterdir() if path.stat().st_mtime < before.timestamp()]
+            old = [path for path in folder.iterdir() if _is_older(path, before)]
             for path in old:
                 if path.name.startswith("."):
                     path.unlink(missing_ok=True)
@@ -237,6 +237,13 @@ class FileStore:
             temporary.unlink(missing_ok=True)
             raise
         _sync(path.parent)
+
+
+def _is_older(path: Path, before: datetime) -> bool:
+    """Tell whether a file was last written before a time; one that is gone by now was not."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime < before.timestamp()
+    return False
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """Evidence: kept as long as anything rests on it and then so many months, and no longer."""
 
+import contextlib
 import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -63,6 +65,17 @@ def keep(world: World, content: Content = FORM, sender: Organisation | None = No
             "form 13912345678.pdf",
             organisation_id=holder.id,
             now=opened.clock(),
+        )
+    )
+
+
+def delete(world: World, content: Content, sender: Organisation | None = None) -> None:
+    """Delete a file, by default as `sender`."""
+    opened = world.registry
+    holder = sender or world.sender
+    world.do(
+        lambda session: evidence.delete(
+            session, opened.files, holder.id, content.sha256, now=opened.clock()
         )
     )
 
@@ -357,16 +370,7 @@ def test_file_that_a_document_is_too_keeps_its_content(
     assert registry.files.read(FORM.sha256) == FORM.data
 
 
-def test_file_is_deleted_by_its_sender_only_while_nothing_names_it(
-    world: World, registry: Registry, clock: Clock
-) -> None:
-    def delete(content: Content, sender: Organisation) -> None:
-        world.do(
-            lambda session: evidence.delete(
-                session, registry.files, sender.id, content.sha256, now=clock()
-            )
-        )
-
+def test_file_is_deleted_by_its_sender_only_while_nothing_names_it(world: World) -> None:
     keep(world)
     keep(world, OTHER)
     grant(world)
@@ -375,9 +379,9 @@ def test_file_is_deleted_by_its_sender_only_while_nothing_names_it(
         (OTHER, world.other_sender, Kind.NOT_FOUND),
     ):
         with pytest.raises(RegistryError) as caught:
-            delete(content, sender)
+            delete(world, content, sender)
         assert caught.value.kind is kind
-    delete(OTHER, world.sender)
+    delete(world, OTHER)
     assert (has(world, FORM), has(world, OTHER)) == (True, False)
 
 
@@ -398,6 +402,32 @@ def test_purge_removes_files_that_were_never_committed(
     )
     assert removed == Removed(files=(OTHER.sha256,))
     assert has(world, FORM)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_no_file_is_lost_while_it_is_uploaded_deleted_and_purged_at_once(
+    world: World, registry: Registry, clock: Clock
+) -> None:
+    """What is uploaded 200 days ago is due at once; the disk's clock is the real one."""
+    now = datetime.now(UTC)
+    clock.now = now - timedelta(days=200)
+    months = registry.policy.retention
+
+    def act(turn: int) -> None:
+        content = (FORM, OTHER)[turn % 2]
+        if turn % 3 == 0:
+            total(evidence.purge(registry.database, registry.files, months, now))
+        elif turn % 3 == 1:
+            keep(world, content, (world.sender, world.other_sender)[turn // 6 % 2])
+        else:
+            with contextlib.suppress(RegistryError):  # It is gone already.
+                delete(world, content)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(act, range(60)))
+    with registry.database.snapshot() as session:
+        for digest in session.scalars(select(EvidenceFile.sha256)):
+            registry.files.read(digest)
 
 
 def test_purge_can_be_stopped_and_goes_on(
