@@ -1,9 +1,8 @@
 """Rows become lines: what is to be applied, under a key by which it is applied once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from registry.errors import RegistryError
 from registry.imports.forms import KEY, NUMBER, Cell, Form, RefusedError, Terms, flatten, shown_name
@@ -15,8 +14,7 @@ REMEMBERED = 500
 """Different terms that are remembered while a file is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line: its place, number and key, and what it says or why it cannot be applied.
 
     `rows` counts the rows up to it, `number` is what people call it, `end` the byte after it, and
@@ -35,8 +33,11 @@ class Line:
 class Cells(Protocol):
     """Finds in a row what the fields of its kind say."""
 
+    own: Sequence[int]
+    """Which of the fields that differ from line to line there are."""
+
     def split(self, row: Any) -> tuple[Cell, Cell, Sequence[Cell], Any]:
-        """Return a row's key, its number, what it has of its own, and what lines share."""
+        """Return a row's key, its number, what it has of its `own`, and what lines share."""
 
     def shared(self, shared: Any) -> dict[str, Cell]:
         """Return what lines share by the names of the fields, empty ones left out."""
@@ -61,6 +62,7 @@ class LineReader:
         self._own_defaults = [
             own.read(written[own.name]) if own.name in written else None for own in self._own
         ]
+        self._needed = [place for place, own in enumerate(self._own) if own.field.required]
         self._key = form.own_field(KEY)
         self._terms: dict[Any, Terms | RefusedError] = {}
 
@@ -89,7 +91,7 @@ class LineReader:
             number = self._read_number(number_cell)
             if key and isinstance(number, SubscriberNumber) and number.dialled in key:
                 shown = ""  # A result holds nobody's number, also where that is the key.
-            own = self._read_own(own_cells)
+            own = self._read_own(cells.own, own_cells)
             terms = self._terms.get(shared) or self._read_terms(cells, shared)
             if isinstance(terms, RefusedError):
                 raise RefusedError(str(terms))
@@ -107,16 +109,16 @@ class LineReader:
         except RegistryError as error:
             raise RefusedError(f"number: {error.detail}") from None
 
-    def _read_own(self, cells: Sequence[Cell]) -> list[Any]:
+    def _read_own(self, places: Sequence[int], cells: Sequence[Cell]) -> list[Any]:
         """Return the fields that lines do not share, defaults where they say nothing."""
-        values = []
-        for own, default, cell in zip(self._own, self._own_defaults, cells, strict=True):
+        values = self._own_defaults.copy()
+        for place, cell in zip(places, cells, strict=True):
             if cell is not None and cell != "":
-                values.append(own.known[cell] if cell in own.known else own.read(cell))
-            elif default is None and own.field.required:
-                raise RefusedError(f"{own.name}: Missing data for required field.")
-            else:
-                values.append(default)
+                values[place] = self._own[place].read(cell)
+        for place in self._needed:
+            if values[place] is None:
+                name = self._own[place].name
+                raise RefusedError(f"{name}: Missing data for required field.")
         return values
 
     def _read_terms(self, cells: Cells, shared: Any) -> Terms | RefusedError:
@@ -150,7 +152,10 @@ class Columns:
         self._form = form
         self.places = _places(form, names, columns)
         self._key, self._number = self.places.get(KEY), self.places.get(NUMBER)
-        self._own = [self.places.get(name) for name in form.own]
+        self.own: Sequence[int] = [
+            place for place, name in enumerate(form.own) if name in self.places
+        ]
+        self._own = _picker([self.places[form.own[place]] for place in self.own])
         self._shared_names = [name for name in form.shared if name in self.places]
         self._pick = _picker([self.places[name] for name in self._shared_names])
 
@@ -159,7 +164,7 @@ class Columns:
         return (
             None if self._key is None else row[self._key].strip(),
             None if self._number is None else row[self._number].strip(),
-            [None if place is None else row[place] for place in self._own],
+            self._own(row),
             self._pick(row),
         )
 
@@ -192,7 +197,10 @@ def _places(
 def _picker(places: Sequence[int]) -> Callable[[Sequence[str]], Sequence[str]]:
     if len(places) > 1:
         return itemgetter(*places)
-    return lambda row: tuple(row[place] for place in places)
+    if not places:
+        return lambda _: ()
+    [only] = places
+    return lambda row: (row[only],)
 
 
 class Objects:
@@ -200,6 +208,7 @@ class Objects:
 
     def __init__(self, form: Form) -> None:
         self._form = form
+        self.own: Sequence[int] = range(len(form.own))
 
     def split(self, row: Mapping[str, Any]) -> tuple[Cell, Cell, Sequence[Cell], Any]:
         """Return a row's key, its number, what it has of its own, and what lines share.

@@ -68,8 +68,10 @@ class Source:
             yield line
 
     def _line(self) -> bytes:
-        with _calm():
+        try:
             line = self._file.readline(LONGEST_ROW + 1)
+        except _DAMAGES as error:
+            raise _damaged(error) from None
         self.position += len(line)
         if self.position - self._row_start > LONGEST_ROW:
             raise UnreadableError("a line is longer than 64 KiB, or a quote in it is never closed")
@@ -79,8 +81,10 @@ class Source:
 
     def read(self, most: int) -> bytes:
         """Return the next bytes, at most so many."""
-        with _calm():
+        try:
             data = self._file.read(most)
+        except _DAMAGES as error:
+            raise _damaged(error) from None
         self.position += len(data)
         return data
 
@@ -100,14 +104,12 @@ class Source:
         self._sent.close()
 
 
-@contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    try:
-        yield
-    except EOFError:
-        raise UnreadableError("the gzip file is cut off") from None
-    except (gzip.BadGzipFile, zlib.error):
-        raise UnreadableError("the gzip file is damaged") from None
+_DAMAGES = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+def _damaged(error: Exception) -> UnreadableError:
+    what = "cut off" if isinstance(error, EOFError) else "damaged"
+    return UnreadableError(f"the gzip file is {what}")
 
 
 def find_encoding(head: bytes, asked: Encoding) -> str:
