@@ -129,6 +129,17 @@ def test_file_is_sent_looked_at_started_and_its_result_read(
         (HEADER, "people.csv", {"kind": "refusals"}, "Please choose one"),
         ('手机号,note\n"138 0000 0001","call 138-0000-0002, <b>"\n', "a.csv", {}, "call #######"),
     ],
+    ids=[
+        "gb18030",
+        "ndjson",
+        "no header",
+        "xlsx",
+        "cut gzip",
+        "empty",
+        "no name",
+        "kind",
+        "formula",
+    ],
 )
 def test_beginning_of_any_file_is_shown_or_why_not(
     enter: Open, world: World, content: str | bytes, name: str, more: dict[str, str], said: str
@@ -230,16 +241,21 @@ def test_roles_and_strangers_import_nothing(enter: Open, world: World) -> None:
     assert len(rows(world)) == 1
 
 
-def test_suspended_sender_sends_no_file(enter: Open, world: World) -> None:
+def test_suspended_sender_sends_no_file_and_may_cancel_one(enter: Open, world: World) -> None:
     browser = enter(make_member(world))
+    import_id = send(browser, HEADER + LINES)
     world.do(
         lambda session: senders.suspend(
             session, world.sender.id, "Spam.", starts_at=START, actor_id=None, now=START
         )
     )
+    start(browser, import_id)
+    assert browser.page.status_code == 403
     send(browser, HEADER + LINES)
     assert browser.page.status_code == 403
-    assert rows(world) == []
+    browser.get(f"/console/imports/{import_id}/cancel")
+    browser.post(f"/console/imports/{import_id}/cancel")
+    assert [row.state for row in rows(world)] == [ImportState.CANCELLED]
 
 
 def test_form_is_checked_before_the_file_is_taken(enter: Open, world: World) -> None:

@@ -10,7 +10,8 @@ from registry import access, ledger, overview
 from registry.access import Scope
 from registry.consent import Basis, Reason, Topic
 from registry.errors import Kind, RegistryError
-from registry.models import ApiKey, RequestOutcome
+from registry.ledger import RequestCounts
+from registry.models import ApiKey
 from registry.overview import State
 from tests.factories import Client, Clock, World, make_number
 
@@ -81,15 +82,15 @@ def test_lookups_are_counted_by_day_and_answer(
         assert overview.lookups(session, world.sender.id, later) == {}
 
 
-def test_requests_are_counted_by_their_answers(world: World, clock: Clock) -> None:
+def test_requests_are_counted_as_their_sender_is_shown_them(world: World, clock: Clock) -> None:
     asked = [world.ask(make_number(index)) for index in range(3)]
     world.own(ledger.agree, asked[0].id, number=make_number(0))
     world.own(ledger.decline, asked[1].id, number=make_number(1))
     with world.registry.database.snapshot() as session:
-        found = overview.requests(session, world.sender.id)
-    assert found.open == 1
-    assert found.outcomes == {RequestOutcome.AGREED: 1, RequestOutcome.DECLINED: 1}
-    assert found.share(RequestOutcome.AGREED) == 50
+        found = overview.requests(session, world.sender.id, clock.now)
+        later = overview.requests(session, world.sender.id, clock.now + timedelta(days=7))
+    assert found == RequestCounts(agreed=1, refused=0, waiting=2)
+    assert later == RequestCounts(agreed=1, refused=2, waiting=0)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -106,7 +107,7 @@ def test_overviews_find_what_they_count_by_an_index(world: World, clock: Clock) 
         overview.consents(session, own, now)
         overview.weeks(session, own, now)
         overview.lookups(session, own, now)
-        overview.requests(session, own)
+        overview.requests(session, own, now)
         overview.expiring_keys(session, own, now)
         asked = [one for one in seen if one[0].startswith("SELECT")]
         for statement, parameters in asked:

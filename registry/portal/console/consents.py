@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from io import BytesIO
 from uuid import UUID
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    url_for,
+)
 from flask_babel import LazyString, gettext, lazy_gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
-from registry import ledger
+from registry import evidence, ledger
 from registry.consent import Topic
 from registry.errors import Kind, RegistryError
 from registry.ledger import By
@@ -54,8 +64,31 @@ def add(console: Blueprint, registry: Registry) -> None:
     @needs(MemberRole.VIEWER, kinds=SENDERS)
     def consent(consent_id: UUID) -> Page:
         """Show a consent with its terms, its evidence and what became of it."""
-        row = _own(registry, consent_id)
-        return render_template("console/consent.html", course=_course(row), **_shown(registry, row))
+        with registry.database.snapshot() as storage:
+            row = evidence.own(storage, consent_id, member().own_id)
+            proved = evidence.shown(storage, row, registry.policy.retention)
+            return render_template(
+                "console/consent.html",
+                course=_course(row),
+                proved=proved,
+                **_shown(registry, row),
+            )
+
+    @console.get("/consents/<uuid:consent_id>/file")
+    @needs(MemberRole.VIEWER, kinds=SENDERS)
+    def consent_file(consent_id: UUID) -> Response:
+        """Send the file that the evidence is about, to be kept and not shown."""
+        with registry.database.snapshot() as storage:
+            row = evidence.own(storage, consent_id, member().own_id)
+            file = evidence.file_of(storage, row)
+        if file is None:
+            raise RegistryError(Kind.NOT_FOUND, "no file is kept here")
+        return send_file(
+            BytesIO(registry.files.read(file.sha256)),
+            mimetype="application/octet-stream",
+            as_attachment=True,
+            download_name=file.name,
+        )
 
     @console.get("/consents/<uuid:consent_id>/withdraw")
     @needs(MemberRole.AGENT, kinds=SENDERS)

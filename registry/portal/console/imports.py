@@ -35,6 +35,7 @@ from registry.schemas.imports import LINES
 Page = str | tuple[str, int] | AnyResponse
 looks = needs(MemberRole.VIEWER, kinds=IMPORTING)
 acts = needs(MemberRole.AGENT, kinds=IMPORTING)
+acts_always = needs(MemberRole.AGENT, kinds=IMPORTING, suspended=True)
 REPORTED = 5
 """Rejected lines that the page itself tells of."""
 READ_OF_RESULT = 1024 * 1024
@@ -109,7 +110,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         return render_template("console/import.html", **_shown(registry, row))
 
     @console.get("/imports/<uuid:import_id>/cancel")
-    @acts
+    @acts_always
     def ask_cancel_import(import_id: UUID) -> Page:
         """Ask whether an import is to end."""
         row = _own(registry, import_id)
@@ -125,7 +126,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         )
 
     @console.post("/imports/<uuid:import_id>/cancel")
-    @acts
+    @acts_always
     def cancel_import(import_id: UUID) -> Page:
         """End an import; what it has applied stays."""
         _cancel(registry, import_id)
