@@ -31,6 +31,9 @@ SMS_NUMBER = "10690001234"
 OTHER_SMS_NUMBER = "10690005678"
 VOICE_NUMBER = "95013"
 SERVICE_NUMBER = "10650009999"
+PROVIDER_NUMBER = "106912345"
+EXTENSION = PROVIDER_NUMBER + "01"
+CLAIMED_NUMBER = "10690004321"
 NUMBERS = {
     "consented": "+8613800138001",
     "withdrawn": "+8613800138002",
@@ -44,6 +47,7 @@ PEOPLE = {
     "other_sender": "陈静 Chen Jing",
     "carrier": "赵磊 Zhao Lei",
     "regulator": "孙悦 Sun Yue",
+    "provider": "周敏 Zhou Min",
 }
 """Who looks after each organisation of the demo in the console."""
 PASSWORD = "only for a first look"  # noqa: S105 (a demo's; it opens invented data)
@@ -59,6 +63,7 @@ class _World:
     sender: Organisation
     other_sender: Organisation
     carrier: Organisation
+    provider: Organisation
 
     def consent(self, number: SubscriberNumber, basis: Basis) -> list[Consent]:
         """Record a consent to the sender, as its subscriber or as the sender would."""
@@ -203,13 +208,14 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
                 ("other_sender", OrganisationKind.SENDER, "远山保险 Yuanshan Insurance"),
                 ("carrier", OrganisationKind.CARRIER, "示例电信 Demo Telecom"),
                 ("regulator", OrganisationKind.REGULATOR, "示例监管机构 Demo regulator"),
+                ("provider", OrganisationKind.PROVIDER, "云桥短信 Yunqiao Messaging"),
             )
         )
     }
-    world = _World(
-        registry, session, now, by_kind["sender"], by_kind["other_sender"], by_kind["carrier"]
-    )
+    holders = ("sender", "other_sender", "carrier", "provider")
+    world = _World(registry, session, now, *(by_kind[name] for name in holders))
     _resources(world)
+    _extension(world)
     _wishes(world)
     senders.apply(session, _applicant(), now=now)
     keys = {
@@ -239,6 +245,11 @@ def _people(registry: Registry, session: Session) -> dict[str, object]:
             "service_number": SERVICE_NUMBER,
         },
         "other_sender": {"id": str(world.other_sender.id), "sms_number": OTHER_SMS_NUMBER},
+        "provider": {
+            "id": str(world.provider.id),
+            "sms_number": PROVIDER_NUMBER,
+            "extension": EXTENSION,
+        },
         "topic": TOPIC.value,
         "numbers": NUMBERS,
     }
@@ -288,6 +299,7 @@ def _resources(world: _World) -> None:
         (world.sender, VOICE_NUMBER, Channel.VOICE, COMMERCIAL),
         (world.sender, SERVICE_NUMBER, Channel.SMS, (MessageClass.SERVICE,)),
         (world.other_sender, OTHER_SMS_NUMBER, Channel.SMS, COMMERCIAL),
+        (world.provider, PROVIDER_NUMBER, Channel.SMS, COMMERCIAL),
     ):
         senders.hold(
             world.session,
@@ -297,6 +309,32 @@ def _resources(world: _World) -> None:
             actor_id=None,
             now=world.now,
         )
+
+
+def _extension(world: _World) -> None:
+    """Have the other sender send through the provider too, and the sender claim a number."""
+    session, now, sender = world.session, world.now, world.other_sender
+    holding = senders.Holding((Channel.SMS,), COMMERCIAL)
+    senders.authorise(session, sender.id, world.provider.id, actor_id=sender.id, now=now)
+    senders.assign_extension(
+        session,
+        world.provider.id,
+        parse_sending(PROVIDER_NUMBER),
+        parse_sending(EXTENSION),
+        sender.id,
+        holding,
+        actor_id=world.provider.id,
+        now=now,
+    )
+    senders.claim(
+        session,
+        world.sender.id,
+        parse_sending(CLAIMED_NUMBER),
+        holding,
+        note="许可证第三页 page 3 of the licence",
+        actor_id=world.sender.id,
+        now=now,
+    )
 
 
 def _wishes(world: _World) -> None:

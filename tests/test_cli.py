@@ -177,7 +177,12 @@ def test_demo_answers_the_four_numbers_as_it_says(demo: Shell) -> None:
     for name, number in known["numbers"].items():
         shown = demo("lookup", number, code=0 if name == "consented" else NO).output
         assert f"{reasons[name]:20}  {number}" in shown
-    assert set(known["keys"]) == {"operator", "sender", "other_sender", "carrier", "regulator"}
+    assert set(known["keys"]) == {
+        "operator", "sender", "other_sender", "carrier", "regulator", "provider",
+    }  # fmt: skip
+    extension = demo("number", "show", known["provider"]["extension"]).output
+    assert known["other_sender"]["id"] in extension
+    assert f"through  {known['provider']['id']}" in extension
     assert (demo.folder / "demo.json").stat().st_mode & 0o077 == 0
 
 
