@@ -126,7 +126,7 @@ def test_every_page_of_operators_is_accessible_and_fits(
         visitor.press("Yes, approve")
         visitor.reads("It cannot be approved as things stand")
         found += check(visitor)
-        if language == "zh":
+        if (language, size) == ("zh", PHONE):
             found += [it for path in PAGES for it in english(visitor, path.format(**full))]
     assert found == []
 

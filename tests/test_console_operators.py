@@ -314,7 +314,7 @@ def test_applicant_is_approved_and_works_here(
     for text in (
         "北京星河百货有限公司", make_uscc(500), "Its check digit is right",
         "Enterprise, area 110000",
-        "Wang, 4001234567", "licence.pdf PDF, 1 KB", "similar name 星河百货 Xinghe",
+        "Wang · 4001234567", "licence.pdf PDF · 1 KB", "similar name 星河百货 Xinghe",
     ):  # fmt: skip
         assert text in browser.shown, text
     [document] = world.do(lambda session: senders.documents(session, row))
@@ -365,13 +365,15 @@ def test_change_shows_old_and_new_beside_each_other(enter: Open, world: World) -
     browser = enter(operator(world, AGENT))
     page = f"/console/review/applications/{change}"
     browser.get(page)
-    assert "Name sender 1 New Sender new" in browser.shown
+    assert "Name of the organisation sender 1 New Sender new" in browser.shown
     assert "For complaints 4001234567 New 4007654321" in browser.shown
     assert "Telephone 4001234567 the same" in browser.shown
     browser.post(page, {"decision": "approve"})
     assert "Make these changes to “Sender new”?" in browser.shown
     browser.post(page, {"decision": "approve", "sure": "yes"})
-    assert "Name sender 1 New Sender new" in browser.shown, "also once it is decided"
+    assert "Name of the organisation sender 1 New Sender new" in browser.shown, (
+        "also once it is decided"
+    )
     browser.get(f"/console/organisations/{world.sender.id}")
     assert "Sender new · its application" in browser.shown
 
@@ -662,7 +664,7 @@ def test_key_is_made_for_an_organisation_and_ended(app: Flask, enter: Open, worl
     for wrong in wrongs:
         assert browser.post(f"{page}/keys", {**form, **wrong}).status_code == 422
     browser.post(f"{page}/keys", form)
-    assert "Organisation carrier 3" in browser.shown
+    assert "Legal entity carrier 3" in browser.shown
     text = browser.page.text.partition('<code class="secret">')[2].partition("</code>")[0]
     assert good(text)
     assert acted(world, "key_issued", member)
@@ -747,7 +749,7 @@ def test_overview_tells_how_the_registrys_work_goes_on(
     browser = enter(operator(world, VIEWER))
     assert "Applications 1 Claims of numbers 0 Appeals 0" in browser.shown
     assert "Waiting to be sent 2" in browser.shown
-    assert "carrier 3 Under way Refusals, 7 lines done" in browser.shown
+    assert "carrier 3 Under way Refusals · 7 lines done" in browser.shown
     assert "ends on 4 December 2026 sender 1 shop" in browser.shown
     clock.pass_(days=5)
     browser.enter(make_member(world, world.operator, email="later@example.cn"))
