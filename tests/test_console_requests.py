@@ -9,13 +9,22 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from registry import complaints, ledger, senders
+from registry import complaints, evidence, files, ledger, senders
 from registry.complaints import Draft
 from registry.consent import Channel, Reason, Topic
 from registry.models import ConsentRequest, Event, MemberRole, Refusal
 from registry.runtime import Registry
 from tests.console import Console, make_member
-from tests.factories import SMS_PORT, START, Clock, World, count_rows, make_number
+from tests.factories import (
+    SMS_PORT,
+    START,
+    Client,
+    Clock,
+    World,
+    consent_body,
+    count_rows,
+    make_number,
+)
 from tests.portal import on_sqlite
 
 pytestmark = on_sqlite
@@ -192,6 +201,29 @@ def test_consent_is_found_looked_at_and_withdrawn(
     assert world.verdict().reason is Reason.CONSENT_WITHDRAWN
     rows = world.do(lambda session: session.scalars(select(Refusal)).all())
     assert len(rows) == refusals
+
+
+def test_file_that_proves_a_consent_is_downloaded(
+    app: Flask, enter: Open, world: World, registry: Registry
+) -> None:
+    content = files.Content(b"%PDF-1.7 signed")
+    world.do(
+        lambda session: evidence.keep(
+            session, registry.files, content, "signed.pdf",
+            organisation_id=world.sender.id, now=registry.clock(),
+        )
+    )  # fmt: skip
+    body = consent_body(
+        evidence={"method": "paper", "notice_text": "Yes.", "sha256": content.sha256}
+    )
+    consent = Client(app, world).post("/v1/consents", body, who="sender").json["consents"][0]["id"]
+    browser = enter(make_member(world, role=VIEWER))
+    browser.get(f"/console/consents/{consent}")
+    assert "Download the file signed.pdf, 1 KB" in browser.shown
+    answer = browser.get(f"/console/consents/{consent}/file")
+    assert (answer.data, answer.mimetype) == (content.data, "application/octet-stream")
+    stranger = enter(make_member(world, world.other_sender))
+    assert stranger.get(f"/console/consents/{consent}/file").status_code == 404
 
 
 def test_complaint_is_answered_once_and_by_nobody_else(enter: Open, world: World) -> None:

@@ -31,7 +31,8 @@ from registry.numbers import parse_subscriber
 MOST_BYTES = 4 * 1024 * 1024
 """Of a file that unpacks to a lot no more than this is looked at."""
 ROWS = 5
-LONGEST_CELL = 60
+MOST_OF_A_CELL, LONGEST_CELL = 1000, 60
+"""Characters of a cell that are looked at, and that are shown."""
 _DIGITS = re.compile(r"[+＋]?\d(?:[\s().\-－—]*\d){6,}")
 """Seven digits of any script or more, with what people put between them."""
 
@@ -85,7 +86,7 @@ def _shown(row: Row, names: Sequence[str], region: str) -> Sequence[str] | str:
 
 def masked(cell: str, region: str) -> str:
     """Return what a cell says without the digits of a number: 138****8000."""
-    text = cell.encode("utf-8", "replace").decode()
+    text = cell[:MOST_OF_A_CELL].encode("utf-8", "replace").decode()
     text = "".join(mark if mark.isprintable() else " " for mark in text).strip()
     with contextlib.suppress(ValueError):
         datetime.fromisoformat(text)
