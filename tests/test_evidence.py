@@ -212,6 +212,7 @@ def test_evidence_stays_while_one_of_two_consents_runs(world: World, clock: Cloc
     assert purge(world).files == (FORM.sha256,)
 
 
+@on_sqlite
 def test_evidence_is_looked_at_again_only_when_it_can_be_due(world: World, clock: Clock) -> None:
     [consent] = grant(world, valid_until=clock() + timedelta(days=700))
     clock.now = after_months(clock())
@@ -291,6 +292,7 @@ def test_evidence_stays_while_a_complaint_is_open(world: World, clock: Clock, na
     assert len(purge(world).evidence) == 1
 
 
+@on_sqlite
 def test_consent_without_evidence_is_challenged_no_more(world: World, clock: Clock) -> None:
     [consent] = grant(world)
     clock.now = after_months(consent.valid_until, 6)
@@ -345,6 +347,7 @@ def test_file_that_nothing_names_goes_unless_it_is_uploaded_again(
     assert not has(world, FORM)
 
 
+@on_sqlite
 def test_file_that_a_document_is_too_keeps_its_content(
     world: World, registry: Registry, clock: Clock
 ) -> None:
@@ -370,6 +373,7 @@ def test_file_that_a_document_is_too_keeps_its_content(
     assert registry.files.read(FORM.sha256) == FORM.data
 
 
+@on_sqlite
 def test_file_is_deleted_by_its_sender_only_while_nothing_names_it(world: World) -> None:
     keep(world)
     keep(world, OTHER)
@@ -385,6 +389,7 @@ def test_file_is_deleted_by_its_sender_only_while_nothing_names_it(world: World)
     assert (has(world, FORM), has(world, OTHER)) == (True, False)
 
 
+@on_sqlite
 def test_purge_removes_files_that_were_never_committed(
     world: World, registry: Registry, clock: Clock
 ) -> None:
@@ -430,6 +435,7 @@ def test_no_file_is_lost_while_it_is_uploaded_deleted_and_purged_at_once(
             registry.files.read(digest)
 
 
+@on_sqlite
 def test_purge_can_be_stopped_and_goes_on(
     world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -452,6 +458,7 @@ def test_purge_can_be_stopped_and_goes_on(
     assert sorted(logged) == sorted(map(str, every))
 
 
+@on_sqlite
 def test_upkeep_purges_evidence(
     world: World, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -283,9 +283,7 @@ def _digests(session: Session, ids: Sequence[UUID]) -> set[str]:
 
 
 def _files(session: Session, digests: Iterable[str]) -> Sequence[EvidenceFile]:
-    """Return the files of some digests, in the one order in which they are locked."""
-    query = select(EvidenceFile).where(EvidenceFile.sha256.in_(digests))
-    return session.scalars(query.order_by(EvidenceFile.sha256, EvidenceFile.id)).all()
+    return session.scalars(select(EvidenceFile).where(EvidenceFile.sha256.in_(digests))).all()
 
 
 def _drop_unnamed(
@@ -297,11 +295,16 @@ def _drop_unnamed(
 ) -> tuple[str, ...]:
     """Remove those files that no evidence names any more; return their digests.
 
-    What was uploaded since `before` may be for evidence that is still to come.
+    What was uploaded since `before` may be for evidence that is still to come. A file's lock is
+    taken before its row's, as whoever uploads it does, and what the row says is read after that.
     """
     dropped = []
-    for row in rows:
-        lock_file(session, row.sha256)
+    for seen in sorted(rows, key=lambda row: row.sha256):  # Two purges wait in no ring.
+        lock_file(session, seen.sha256)
+        query = select(EvidenceFile).where(EvidenceFile.id == seen.id)
+        row = session.scalar(query.execution_options(populate_existing=True))
+        if row is None:
+            continue
         if named(session, row):
             row.needed_at = now
         elif row.recorded_at > before:
@@ -327,12 +330,11 @@ def _purge_files(
         if after is not None:
             query = query.where(row_of(EvidenceFile.needed_at, EvidenceFile.id) > after)
         with database.write() as session:
-            rows = session.scalars(query.with_for_update(skip_locked=True)).all()
+            rows = session.scalars(query).all()
             if not rows:
                 return
             after = rows[-1].needed_at, rows[-1].id
-            in_order = sorted(rows, key=lambda row: row.sha256)
-            removed = Removed(files=_drop_unnamed(session, files, in_order, before, now))
+            removed = Removed(files=_drop_unnamed(session, files, rows, before, now))
             _record(session, removed, now)
         yield from _told(removed)
 
