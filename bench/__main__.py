@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
-from bench import report
+from bench import imports, report
 from bench.measure import Figures, measure
 from bench.world import prepare
 from registry.config import Settings
@@ -37,6 +37,8 @@ def main() -> None:
     found: dict[str, Figures] = {}
     with postgresql() as (url, server_version):
         found["postgresql"] = _measure(url)
+        print("PostgreSQL: importing ...", flush=True)
+        imported = imports.measure(url)
     found["sqlite"] = _measure(None)
     versions = {
         "Python": python_version(),
@@ -45,7 +47,8 @@ def main() -> None:
         "granian": version("granian"),
     }
     report.write(found, CONSENTS, versions)
-    print(f"\n{report.table(found)}\n\nwritten to {report.PAGE}")
+    imports.write(imported)
+    print(f"\n{report.table(found)}\n\n{imports.table(imported)}\n\nwritten to {report.PAGE}")
 
 
 @contextmanager
