@@ -55,8 +55,14 @@ def record(
 def content(
     kind: str, now: datetime, actor: UUID | None, data: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what an event says, the commitment to its number aside."""
-    return {"v": VERSION, "kind": kind, "recorded_at": now, "actor": actor, **data}
+    """Return what an event says, the commitment to its number aside.
+
+    Raises when `data` would say otherwise who did what, and when.
+    """
+    said = {"v": VERSION, "kind": kind, "recorded_at": now, "actor": actor}
+    if clash := said.keys() & data.keys():
+        raise ValueError(f"an event's data may not say {', '.join(sorted(clash))}")
+    return {**said, **data}
 
 
 def commitment(salt: bytes, number: SubscriberNumber) -> bytes:

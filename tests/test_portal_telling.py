@@ -20,6 +20,15 @@ def test_every_kind_of_event_that_names_a_number_has_words() -> None:
 def recorded_kinds() -> Iterator[str]:
     """Find the kinds of events about a number that are recorded anywhere in the package."""
     trees = [ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")]
+    constants = {
+        node.targets[0].id: node.value.value
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
     passing = {"record"} | {
         function.name
         for tree in trees
@@ -31,7 +40,7 @@ def recorded_kinds() -> Iterator[str]:
     for tree in trees:
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and _name(call) in passing:
-                yield from _kinds(call)
+                yield from _kinds(call, constants)
 
 
 def _name(call: ast.Call) -> str:
@@ -42,15 +51,18 @@ def _passes_kind(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Call)
         and _name(node) == "record"
+        and len(node.args) == 6
         and any(isinstance(argument, ast.Name) and argument.id == "kind" for argument in node.args)
     )
 
 
-def _kinds(call: ast.Call) -> Iterator[str]:
+def _kinds(call: ast.Call, constants: dict[str, str]) -> Iterator[str]:
     about_a_number = _name(call) != "record" or len(call.args) == 6
     for argument in call.args if about_a_number else ():
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             yield argument.value
+        elif isinstance(argument, ast.Name) and argument.id in constants:
+            yield constants[argument.id]
         elif isinstance(argument, ast.JoinedStr):
             assert ast.unparse(argument) == "f'consent_request_{outcome}'", ast.unparse(argument)
             yield from (f"consent_request_{outcome}" for outcome in RequestOutcome)

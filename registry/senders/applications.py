@@ -87,7 +87,7 @@ def apply(
     data = {
         "application": row.id,
         "organisation": organisation_id,
-        "kind": row.kind,
+        "organisation_kind": row.kind,
         "name": row.name,
         "uscc": row.uscc,
         "licence_number": row.licence_number,

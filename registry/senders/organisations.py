@@ -99,7 +99,7 @@ def register(
     version = _add_version(session, organisation, now, application_id)
     data = {
         "organisation": organisation.id,
-        "kind": kind,
+        "organisation_kind": kind,
         "name": name,
         "uscc": organisation.uscc,
         "licence_number": licence_number,
