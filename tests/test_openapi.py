@@ -227,7 +227,10 @@ def make_imports(client: Client, who: str) -> dict[str, str]:
         f"/v1/imports/{{import_id}}{step}": client.post("/v1/imports", body, who=who).json["id"]
         for step in steps
     }
-    piece = {"headers": {"Upload-Offset": "0"}, "content_type": "application/offset+octet-stream"}
+    piece: dict[str, Any] = {
+        "headers": {"Upload-Offset": "0"},
+        "content_type": "application/offset+octet-stream",
+    }
     for step in steps[1:]:
         place = f"/v1/imports/{ids[f'/v1/imports/{{import_id}}{step}']}"
         assert client.call("PATCH", place, b"{}\n", who=who, **piece).status_code == 204

@@ -181,9 +181,7 @@ def correct(
     )
     if session.scalar(select(waiting)):
         raise RegistryError(Kind.CONFLICT, "an application for changes waits: decide it first")
-    return change(
-        session, organisation, changes, actor_id=actor_id, member_id=member_id, now=now
-    )
+    return change(session, organisation, changes, actor_id=actor_id, member_id=member_id, now=now)
 
 
 def change(
