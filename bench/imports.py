@@ -1,11 +1,11 @@
 """How fast wishes are applied in bulk on PostgreSQL, and what a line costs both sides.
 
 Each process applies a part of the lines, made beforehand, group by group, in transactions of its
-own, as the worker does; reading and checking a file is not in it. Beside lines a second, which
-whatever else the machine does makes fewer, the table shows the processors' time a line.
+own, as the worker does; one load is a file, which the worker also reads, checks and reports on.
+Beside lines a second, which whatever else the machine does makes fewer, the table shows the
+processors' time a line.
 """
 
-import gc
 import multiprocessing
 import os
 import random
@@ -15,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -27,13 +28,22 @@ from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
 from bench.world import number, prepare
+from registry import imports, worker
 from registry.config import Settings
 from registry.consent import Channel, Topic
 from registry.ledger import CapTerms, Claim, EvidenceClaim, Scope, bulk
-from registry.models import Method, Organisation, OrganisationKind, Via
+from registry.models import (
+    ImportFormat,
+    ImportKind,
+    Method,
+    Organisation,
+    OrganisationKind,
+    Via,
+)
 from registry.numbers import SubscriberNumber
 from registry.policy import Period
 from registry.runtime import Registry, open_registry
+from registry.schemas.imports import LINES as LINES_OF
 
 LINES = int(os.environ.get("BENCH_LINES", "200000"))
 CONSENTS = int(os.environ.get("BENCH_IMPORT_CONSENTS", "1000000"))
@@ -42,6 +52,14 @@ TARGET = 20_000
 EVIDENCE = EvidenceClaim(
     Method.WEB_FORM, "I agree to ten messages a day, which I can stop at any time.", "3", "en"
 )
+FILE = "a file"
+DEFAULTS = {
+    "channel": "sms",
+    "topics": ["retail"],
+    "cap": {"count": 10, "period": "day"},
+    "evidence": {"method": "web_form", "notice_text": EVIDENCE.notice_text},
+    "valid_for_days": 300,
+}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Apply = Callable[[Registry, Session, Sequence[Any], UUID], object]
@@ -89,6 +107,7 @@ def _loads(consents: int) -> list[Load]:
     loads = [
         Load("new consents, one process", "consents", 1, fresh),
         Load("new consents, two processes", "consents", 2, fresh + LINES),
+        Load("new consents from a file, one worker", FILE, 1, fresh + 2 * LINES),
         Load("refusals, one process", "refusals", 1, fresh),
         Load("refusals, two processes", "refusals", 2, fresh + LINES),
     ]
@@ -148,25 +167,59 @@ def _work(
 ) -> None:
     """Apply a part of the lines, in a process of its own."""
     opened = open_registry(settings, patience=None)
-    kind = OrganisationKind.SENDER if load.kind == "consents" else OrganisationKind.CARRIER
-    apply, make = _KINDS[load.kind]
+    kind = OrganisationKind.CARRIER if load.kind == "refusals" else OrganisationKind.SENDER
     with closing(opened.database):
         with opened.database.snapshot() as session:
             found = select(Organisation.id).where(Organisation.kind == kind)
             by = session.scalars(found.order_by(Organisation.id)).first()
         assert by is not None
-        lines = make(first, count)
-        groups = [lines[at : at + bulk.GROUP] for at in range(0, count, bulk.GROUP)]
-        gc.collect()
-        gc.freeze()  # The lines that wait are the bench's, and no worker's.
+        prepared = _file if load.kind == FILE else partial(_groups, load.kind)
+        apply = prepared(opened, by, first, count)
+        worker.calm_collector()  # The lines that wait are the bench's, and no worker's.
         barrier.wait()
         began = time.process_time()
-        for group in groups:
-            with opened.database.write() as session:
-                apply(opened, session, group, by)
+        apply()
         costs.put(time.process_time() - began)
         barrier.wait()
         barrier.wait()  # What the server's processes took is read while they are there.
+
+
+def _groups(kind: str, opened: Registry, by: UUID, first: int, count: int) -> Callable[[], None]:
+    """Return what applies lines that are made already."""
+    apply, make = _KINDS[kind]
+    lines = make(first, count)
+    groups = [lines[at : at + bulk.GROUP] for at in range(0, count, bulk.GROUP)]
+
+    def work() -> None:
+        for group in groups:
+            with opened.database.write() as session:
+                apply(opened, session, group, by)
+
+    return work
+
+
+def _file(opened: Registry, by: UUID, first: int, count: int) -> Callable[[], None]:
+    """Return what applies a CSV file as the worker does, from its bytes to its result."""
+    opened.policy = replace(
+        opened.policy, limits=replace(opened.policy.limits, assertion_numbers_per_day=10**9)
+    )
+    kind, csv = ImportKind.CONSENTS, ImportFormat.CSV
+    options = imports.options(LINES_OF[kind], csv, defaults=DEFAULTS)
+    with opened.database.write() as session:
+        row = imports.create(session, by, kind, csv, None, options, now=opened.clock())
+    rows = (
+        f"{claim.number.e164},{claim.granted_at.isoformat()}\n"
+        for _, claim in _claims(first, count)
+    )
+    pieces = (row.encode() for row in chain(["number,granted_at\n"], rows))
+    imports.receive(opened.database, opened.imports, row.id, by, 0, pieces, most=1000)
+    with opened.database.write() as session:
+        imports.start(session, row.id, by)
+
+    def work() -> None:
+        assert imports.run_next(worker.import_means(opened), only=row.id)
+
+    return work
 
 
 def _assert(opened: Registry, session: Session, group: Sequence[Any], by: UUID) -> None:
@@ -302,8 +355,10 @@ Measured on {day} with `bench.imports` on PostgreSQL and the machine above; the 
 {table}
 
 - What is measured is `registry.ledger.bulk` alone: {lines:,} lines in groups of {group:,}, each a
-  transaction, by one process or by two side by side, each with half of the lines. Reading and
-  checking a file, and giving events their positions, come on top.
+  transaction, by one process or by two side by side, each with half of the lines. Giving events
+  their positions comes on top.
+- From a file means all that the worker does: CSV with a number and a time on each line is
+  decrypted, read, checked and counted against the budget, and its result is written.
 - Each new consent is a row of five tables, an event among them, and some fifteen index entries;
   its number's lock is taken, and what is known of it is read from five tables. Numbers are in no
   order. `fsync` is on.

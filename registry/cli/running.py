@@ -40,6 +40,7 @@ def run_worker() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with opening() as opened:
+        worker.calm_collector()
         worker.run(opened, stop)
 
 
