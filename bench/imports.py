@@ -28,7 +28,7 @@ from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
 from bench.world import number, prepare
-from registry import imports, worker
+from registry import imports
 from registry.config import Settings
 from registry.consent import Channel, Topic
 from registry.ledger import CapTerms, Claim, EvidenceClaim, Scope, bulk
@@ -44,6 +44,7 @@ from registry.numbers import SubscriberNumber
 from registry.policy import Period
 from registry.runtime import Registry, open_registry
 from registry.schemas.imports import LINES as LINES_OF
+from registry.worker import calm_collector, import_means
 
 LINES = int(os.environ.get("BENCH_LINES", "200000"))
 CONSENTS = int(os.environ.get("BENCH_IMPORT_CONSENTS", "1000000"))
@@ -175,7 +176,7 @@ def _work(
         assert by is not None
         prepared = _file if load.kind == FILE else partial(_groups, load.kind)
         apply = prepared(opened, by, first, count)
-        worker.calm_collector()  # The lines that wait are the bench's, and no worker's.
+        calm_collector()  # The lines that wait are the bench's, and no worker's.
         barrier.wait()
         began = time.process_time()
         apply()
@@ -217,7 +218,7 @@ def _file(opened: Registry, by: UUID, first: int, count: int) -> Callable[[], No
         imports.start(session, row.id, by)
 
     def work() -> None:
-        assert imports.run_next(worker.import_means(opened), only=row.id)
+        assert imports.run_next(import_means(opened), only=row.id)
 
     return work
 
