@@ -11,12 +11,13 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry.demo import TOPIC
+from registry.demo import TOPIC, tomorrow_at_ten
 
 ROOT = Path(__file__).parents[1]
 WELCOME_ENDS = "`make run` starts it again"
@@ -136,6 +137,44 @@ def test_examples_of_the_client_print_what_they_show(demo: tuple[Path, int]) -> 
         command, cwd=demo[0], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == shown
+
+
+def test_command_uses_another_registry_over_http(demo: tuple[Path, int]) -> None:
+    folder, port = demo
+    known = json.loads((folder / "var" / "demo.json").read_text(encoding="utf-8"))
+    environment = {
+        **os.environ,
+        "REGISTRY_URL": f"http://127.0.0.1:{port}",
+        "REGISTRY_KEY": known["keys"]["sender"],
+    }
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "registry.cli", "remote", *words]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    file, result = folder / "numbers.csv", folder / "numbers-result.csv"
+    file.write_text("number\n13900139007\n12\n")
+    terms = {
+        "channel": "sms", "topics": ["games"], "granted_at": "2026-11-01T00:00:00Z",
+        "valid_for_days": 365, "cap": {"count": 1, "period": "week"},
+        "evidence": {"method": "app", "notice_text": "One SMS a week."},
+    }  # fmt: skip
+    sent = run(
+        "import", str(file), "--kind", "consents", "--defaults", json.dumps(terms),
+        "--result", str(result),
+    )  # fmt: skip
+    assert sent.returncode == 0, sent.stderr
+    assert re.search(r"1 +applied\n", sent.stdout)
+    assert "13900139007" not in result.read_text()
+    tomorrow = tomorrow_at_ten(datetime.now(UTC)).isoformat("T", "seconds")
+    asked = run(
+        "lookup", "13900139007", "13900139008",
+        "--from", known["sender"]["sms_number"], "--topic", "games", "--at", tomorrow,
+    )  # fmt: skip
+    assert re.findall(r"yes|no_consent", asked.stdout) == ["yes", "no_consent"], asked.stderr
+    assert asked.returncode == 1
 
 
 def test_tour_of_the_readme_answers_as_it_shows(demo: tuple[Path, int]) -> None:

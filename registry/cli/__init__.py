@@ -10,6 +10,7 @@ from registry.cli import (
     organisations,
     outbox,
     policies,
+    remote,
     running,
     upkeep,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "organisations",
     "outbox",
     "policies",
+    "remote",
     "running",
     "upkeep",
 ]

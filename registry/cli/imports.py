@@ -43,12 +43,12 @@ def run_import(
     Interrupted, it goes on where it was: the worker takes it over. The result says what became
     of each line; lines that were applied before are known again and not repeated.
     """
-    format_ = ImportFormat(format_name) if format_name else _format_of(file)
+    format_ = ImportFormat(format_name) if format_name else format_of(file)
     options = imports.options(
         LINES[ImportKind(kind)],
         format_,
-        columns=_columns(columns),
-        defaults=_defaults(defaults),
+        columns=columns_of(columns),
+        defaults=defaults_of(defaults),
         encoding=Encoding(encoding),
     )
     with writing() as (opened, session):
@@ -65,7 +65,8 @@ def run_import(
         sys.exit(NO)
 
 
-def _format_of(file: Path) -> ImportFormat:
+def format_of(file: Path) -> ImportFormat:
+    """Return the format that a file's name tells."""
     endings = {suffix.lower() for suffix in file.suffixes}
     if endings & {".ndjson", ".jsonl"}:
         return ImportFormat.NDJSON
@@ -74,14 +75,16 @@ def _format_of(file: Path) -> ImportFormat:
     raise click.UsageError("--format is needed: the file's name does not tell it")
 
 
-def _columns(written: tuple[str, ...]) -> dict[str, str] | None:
+def columns_of(written: tuple[str, ...]) -> dict[str, str] | None:
+    """Read what `--columns` says."""
     pairs = [each.partition("=") for each in written]
     if not all(field and column for field, _, column in pairs):
         raise click.UsageError("--columns takes FIELD=COLUMN")
     return {field: column for field, _, column in pairs} or None
 
 
-def _defaults(written: str | None) -> dict[str, Any]:
+def defaults_of(written: str | None) -> dict[str, Any]:
+    """Read what `--defaults` says."""
     if written is None:
         return {}
     try:

@@ -22,7 +22,8 @@ from registry.runtime import Registry
 from registry.schemas.lookups import verdict_objects
 
 
-def _question_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command be told what is asked, numbers aside."""
     for option in reversed(
         (
             click.option("--from", "sending_number", help="The sending number."),
@@ -42,7 +43,7 @@ def _question_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("numbers", nargs=-1)
 @click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--column", help="The column of a CSV file that has the numbers.")
-@_question_options
+@question_options
 def run_lookup(
     numbers: tuple[str, ...],
     file: Path | None,
@@ -69,7 +70,7 @@ def run_lookup(
         if sending_number is None or (topic is None and message_class == "commercial"):
             raise click.UsageError("--from and, for commercial messages, --topic are needed")
         asking = _Asking(opened, sending_number, channel, message_class, topic, at)
-        written = numbers if file is None else _column(file, column)
+        written = numbers if file is None else column_of(file, column)
         counts = asking.show(iter(written))
     allowed = sum(many for reason, many in counts.items() if Reason(reason).allowed)
     click.echo(f"\n{allowed} of {sum(counts.values())} may be contacted")
@@ -133,7 +134,7 @@ class _Asking:
         return verdict_objects(answer, texts)
 
 
-def _column(file: Path, column: str | None) -> Iterator[str]:
+def column_of(file: Path, column: str | None) -> Iterator[str]:
     """Yield the cells of a CSV file's column; by default the one that is called like a phone."""
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = csv.DictReader(opened)

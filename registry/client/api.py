@@ -207,28 +207,39 @@ class Client:
         found = self._calls.send("POST", "/v1/evidence", content, headers)
         return answers.evidence_file(found)
 
-    def start_import(
+    def create_import(
         self,
-        path: Path,
+        name: str,
         kind: ImportKind,
         file_format: ImportFormat,
         *,
         columns: Mapping[str, str] | None = None,
         defaults: Mapping[str, Any] | None = None,
-        sent: Callable[[int, int], None] = lambda _sent, _size: None,
     ) -> ImportProgress:
-        """Send a file and have its lines applied; `sent` hears of every piece.
+        """Announce a file of many lines, to be sent by `resume_import`.
 
         `columns` names the file's columns by ours, `defaults` gives what no column has.
         """
         body = {
             "kind": kind,
             "format": file_format,
-            "name": path.name,
+            "name": name,
             "columns": dict(columns) if columns else None,
             "defaults": dict(defaults or {}),
         }
-        made = answers.progress(self._calls.write("/v1/imports", body))
+        return answers.progress(self._calls.write("/v1/imports", body))
+
+    def start_import(
+        self,
+        path: Path,
+        kind: ImportKind,
+        file_format: ImportFormat,
+        *,
+        sent: Callable[[int, int], None] = lambda _sent, _size: None,
+        **reading: Any,
+    ) -> ImportProgress:
+        """Announce a file, as `create_import` does, and send it; `sent` hears of every piece."""
+        made = self.create_import(path.name, kind, file_format, **reading)
         return self.resume_import(made.id, path, sent=sent)
 
     def resume_import(
