@@ -27,6 +27,8 @@ from registry.numbers import NumberKey
 
 MOST_ROWS = 100_000
 """Rows after which a group ends even when most of them are blank."""
+MOST_BYTES = 8 * 1024 * 1024
+"""Bytes after which a group ends even when it has few lines."""
 MOST_BLANK = 1_100_000
 """Blank rows in a row: a spreadsheet, which may end with many, has no more rows than that."""
 
@@ -118,9 +120,9 @@ class GroupReader:
         """Return the next group of at most so many lines."""
         lines: list[Line] = []
         last, problem = False, None
-        until = self._index + MOST_ROWS
+        until, full = self._index + MOST_ROWS, self._source.position + MOST_BYTES
         try:
-            while len(lines) < most and self._index < until:
+            while len(lines) < most and self._index < until and self._source.position < full:
                 if (line := self._next_line()) is not None:
                     lines.append(line)
         except StopIteration:
