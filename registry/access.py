@@ -123,7 +123,7 @@ def revoke(
     member_id: UUID | None = None,
 ) -> None:
     """End a key at once; a revoked one stays revoked."""
-    key = find(session, organisation_id, key_id)
+    key = _locked(session, organisation_id, key_id)
     if key.revoked_at is None:
         key.revoked_at = now
         data = {"key": key.id, "organisation": organisation_id, **_by(member_id)}
@@ -145,7 +145,7 @@ def rotate(
 
     A key that was good for some time from its making is good for as long again.
     """
-    old = find(session, organisation.id, key_id)
+    old = _locked(session, organisation.id, key_id)
     if not is_good(old, now):
         raise RegistryError(Kind.CONFLICT, "this key is no longer good; make a new one")
     lasts = None if old.expires_at is None else now + (old.expires_at - old.recorded_at)
@@ -175,7 +175,16 @@ def rotate(
 
 def find(session: Session, organisation_id: UUID, key_id: UUID) -> ApiKey:
     """Return a key of an organisation; another's is `NOT_FOUND`."""
-    key = session.get(ApiKey, key_id)
+    return _own(session.get(ApiKey, key_id), organisation_id)
+
+
+def _locked(session: Session, organisation_id: UUID, key_id: UUID) -> ApiKey:
+    """Return a key of an organisation, for this transaction alone to change."""
+    key = session.get(ApiKey, key_id, with_for_update=True, populate_existing=True)
+    return _own(key, organisation_id)
+
+
+def _own(key: ApiKey | None, organisation_id: UUID) -> ApiKey:
     if key is None or key.organisation_id != organisation_id:
         raise RegistryError(Kind.NOT_FOUND, "there is no such key")
     return key

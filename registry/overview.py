@@ -63,10 +63,9 @@ ZONE = ZoneInfo("Asia/Shanghai")
 
 
 class State(StrEnum):
-    """What a consent of a sender is, refusals apart, which only a lookup tells."""
+    """What a consent of a sender is. Whether it has effect, only a lookup tells."""
 
     STANDING = "standing"
-    UNCONFIRMED = "unconfirmed"
     EXPIRED = "expired"
     ENDED = "ended"
 
@@ -118,10 +117,6 @@ def consents(session: Session, sender_id: UUID, now: datetime) -> Consents:
         (
             or_(Consent.ended_at.is_not(None), Consent.reassignment_id.is_not(None)),
             literal(State.ENDED.value),
-        ),
-        (
-            or_(Consent.effective_from.is_(None), Consent.effective_from > now),
-            literal(State.UNCONFIRMED.value),
         ),
         (Consent.valid_until <= now, literal(State.EXPIRED.value)),
         else_=literal(State.STANDING.value),

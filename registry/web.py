@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import wraps
+from threading import BoundedSemaphore
 from typing import Any, NoReturn, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
@@ -247,6 +248,19 @@ def limit_address() -> None:
     """Count a request of somebody without a key; raises `RATE_LIMITED` when they are too many."""
     per_second = registry().policy.limits.public_requests_per_second
     limiter().hit(request.remote_addr or "", per_second)
+
+
+class Uploading:
+    """Lets bodies that take long to come keep only half of this process's threads busy."""
+
+    def __enter__(self) -> None:
+        free = BoundedSemaphore(max(1, registry().settings.threads // 2))
+        self._free: BoundedSemaphore = current_app.extensions.setdefault("uploads", free)
+        if not self._free.acquire(blocking=False):
+            raise RegistryError(Kind.RATE_LIMITED, "too many files are being sent", retry_after=2)
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
 
 
 def _document(view: type_of_view, scope: str, security: list[Any]) -> type_of_view:

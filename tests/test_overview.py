@@ -24,14 +24,16 @@ def test_consents_are_counted_by_topic_and_state(world: World, clock: Clock) -> 
     world.grant(make_number(3), topics=(Topic.TRAVEL,))
     world.reassign(make_number(3))
     world.grant(make_number(4), sender=world.other_sender)
+    world.refuse(make_number(5))
+    world.grant(make_number(5))  # Of no effect, which its sender is not told here.
     clock.pass_(days=2)
     with world.registry.database.snapshot() as session:
         found = overview.consents(session, world.sender.id, clock.now)
     assert found.by_topic == {
-        Topic.RETAIL: {State.EXPIRED: 1, State.STANDING: 1},
+        Topic.RETAIL: {State.EXPIRED: 1, State.STANDING: 2},
         Topic.TRAVEL: {State.ENDED: 2},
     }
-    assert (found.count, found.total(State.STANDING), found.all_of_them) == (4, 1, True)
+    assert (found.count, found.total(State.STANDING), found.all_of_them) == (5, 2, True)
 
 
 def test_weeks_begin_on_mondays_in_china_and_renewals_end_nothing(

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from registry import senders
 from registry.consent import Channel, MessageClass, Reason
+from registry.events import timestamp
 from registry.lookup import Asker
 from registry.models import Event, Lookup, Organisation
 from registry.numbers import parse_sending
@@ -99,6 +100,16 @@ def test_extension_is_its_senders_and_the_rest_of_the_port_the_providers(
         assert listed is not None
         assert len(listed["numbers"]) == count
         assert (made.json in listed["numbers"]) is not (path == "/v1/numbers" and who == "provider")
+
+
+@on_sqlite
+def test_extension_puts_no_senders_name_to_what_was_sent_before(
+    client: Client, world: World, provider: Organisation, clock: Clock
+) -> None:
+    clock.pass_(days=3)
+    authorise(world, provider)
+    made = extend(client, held_from=(clock.now - timedelta(days=2)).isoformat())
+    assert made.json["held_from"] == timestamp(clock.now)
 
 
 @on_sqlite

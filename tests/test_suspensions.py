@@ -160,3 +160,13 @@ def test_only_its_own_suspension_is_appealed_against(world: World) -> None:
             ),
         )
     assert world.do(senders.open_appeals) == []
+
+
+def test_nobody_decides_in_the_own_case(world: World) -> None:
+    now, own = world.registry.clock(), world.operator.id
+    for act in (
+        lambda it: senders.suspend(it, own, "spite", actor_id=own, now=now),
+        lambda it: senders.reinstate(it, own, actor_id=own, now=now),
+    ):
+        with pytest.raises(RegistryError, match="nobody suspends the own"):
+            world.do(act)

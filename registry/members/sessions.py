@@ -138,13 +138,14 @@ def seen(session: Session, session_id: UUID, now: datetime) -> None:
     )
 
 
-def end_session(session: Session, session_id: UUID, now: datetime) -> None:
-    """Sign out of one session."""
-    session.execute(
-        update(MemberSession)
+def end_session(session: Session, session_id: UUID, now: datetime) -> bool:
+    """Sign out of one session; tell whether it had not ended before."""
+    ended = session.connection().execute(
+        update(MemberSession.__table__)  # type: ignore[arg-type]
         .where(MemberSession.id == session_id, MemberSession.ended_at.is_(None))
         .values(ended_at=now)
     )
+    return ended.rowcount == 1
 
 
 def end_all(session: Session, member_id: UUID, now: datetime) -> None:

@@ -75,6 +75,7 @@ def change_password(session: Session, tried: Try, password_hash: str, now: datet
     if member is None or member.ended_at or member.password_hash != tried.password_hash:
         return None
     member.password_hash = password_hash
+    member.invitation_sha256 = member.invitation_expires_at = None  # No older code opens it again.
     subject, of_address = _tries(session, tried.email, tried.address)
     attempts.succeeded(session, subject)
     attempts.take_back(session, of_address)
@@ -92,7 +93,7 @@ def check_code(session: Session, here: Here, written: str, now: datetime) -> str
     """
     subject = attempts.factor_subject(session, here.member_id)
     attempts.count(session, {subject: attempts.FREE}, now)
-    member = session.get_one(Member, here.member_id)
+    member = _locked(session, here)
     if member.totp_confirmed_at is None or not _use(session, member, written, now):
         return None
     attempts.succeeded(session, subject)
@@ -103,15 +104,18 @@ def confirm_second_factor(session: Session, here: Here, written: str, now: datet
     """Set the second factor up with its first code; as `check_code` otherwise."""
     subject = attempts.factor_subject(session, here.member_id)
     attempts.count(session, {subject: attempts.FREE}, now)
-    member = session.get_one(Member, here.member_id)
+    member = _locked(session, here)
     if member.totp_confirmed_at is not None or not _use(session, member, written, now):
+        return None
+    token = _verified(session, here, now)
+    if token is None:
         return None
     attempts.succeeded(session, subject)
     member.totp_confirmed_at = now
     events.record(
         session, "member_second_factor_set", now, member.organisation_id, accounts.about(member)
     )
-    return _verified(session, here, now)
+    return token
 
 
 def _use(session: Session, member: Member, written: str, now: datetime) -> bool:
@@ -131,6 +135,13 @@ def _use(session: Session, member: Member, written: str, now: datetime) -> bool:
     return used.rowcount == 1
 
 
-def _verified(session: Session, here: Here, now: datetime) -> str:
-    sessions.end_session(session, here.session_id, now)
+def _locked(session: Session, here: Here) -> Member:
+    """Return who is at the door as it is stored now; nobody changes it until this is decided."""
+    return session.get_one(Member, here.member_id, with_for_update=True, populate_existing=True)
+
+
+def _verified(session: Session, here: Here, now: datetime) -> str | None:
+    """Begin a session in place of the one behind the password; None where that was ended."""
+    if not sessions.end_session(session, here.session_id, now):
+        return None
     return sessions.start(session, here.member_id, verified=True, now=now)

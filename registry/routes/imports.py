@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from threading import BoundedSemaphore
 from typing import Any, cast
 from uuid import UUID
 
-from flask import Response, after_this_request, current_app, jsonify, request
+from flask import Response, after_this_request, jsonify, request
 from flask_smorest import Blueprint
 from sqlalchemy.orm import Session
 
@@ -25,7 +24,15 @@ from registry.schemas.imports import (
     StartSchema,
 )
 from registry.schemas.organisations import CursorSchema
-from registry.web import caller, commit, idempotent, registry, requires, type_of_view
+from registry.web import (
+    Uploading,
+    caller,
+    commit,
+    idempotent,
+    registry,
+    requires,
+    type_of_view,
+)
 
 SCOPES = (Scope.CONSENT, Scope.WISHES, Scope.TENURE, Scope.NUMBERS)
 PIECE = "application/offset+octet-stream"
@@ -134,7 +141,7 @@ def patch_import(import_id: UUID) -> Response:
         raise RegistryError(Kind.TOO_LARGE, "the file is larger than is taken")
     request.max_content_length = most * 2**20 + 1  # `receive` sees when there is more.
     try:
-        with _Uploading():
+        with Uploading():
             size = imports.receive(
                 opened.database, opened.imports, import_id, who, offset, _pieces(), most=most
             )
@@ -163,19 +170,6 @@ def _tell_offset(size: int) -> None:
     def tell(response: Response) -> Response:
         response.headers[OFFSET] = str(size)
         return response
-
-
-class _Uploading:
-    """Lets bodies that take long to come keep only half of this process's threads busy."""
-
-    def __enter__(self) -> None:
-        free = BoundedSemaphore(max(1, registry().settings.threads // 2))
-        self._free: BoundedSemaphore = current_app.extensions.setdefault("uploads", free)
-        if not self._free.acquire(blocking=False):
-            raise RegistryError(Kind.RATE_LIMITED, "too many files are being sent", retry_after=2)
-
-    def __exit__(self, *_: object) -> None:
-        self._free.release()
 
 
 @v1.post("/imports/<uuid:import_id>/start")

@@ -233,5 +233,6 @@ def _within(
     ):
         if not set(words) <= set(allowed):
             raise invalid(field, f"may be of this port: {', '.join(allowed)}")
-    dates = holding.dates(parent, now)
-    return tree.make(number, sender, holding.words, dates, parent, now)
+    first, last = holding.dates(parent, now)
+    # What was sent before stays the provider's: nobody else's name is put to it afterwards.
+    return tree.make(number, sender, holding.words, (max(first, now), last), parent, now)

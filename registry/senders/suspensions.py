@@ -64,6 +64,7 @@ def suspend(
     at once.
     """
     organisation = find(session, organisation_id)
+    _check_not_own(organisation_id, actor_id)
     if starts_at is not None and starts_at < now:
         raise invalid("starts_at", "lies in the past")
     notice = timedelta(days=policy.suspensions.notice_days if policy else 0)
@@ -100,6 +101,7 @@ def reinstate(
     An appeal against it that is open is thereby granted.
     """
     organisation = find(session, organisation_id)
+    _check_not_own(organisation_id, actor_id)
     known = suspension(session, organisation_id)
     row = _lock(session, known.id) if known else None
     if row is None or row.ended_at is not None:
@@ -163,6 +165,7 @@ def decide_appeal(
     )
     if found is None or row is None or found.outcome is not None:
         raise conflict("this appeal is decided already")
+    _check_not_own(row.organisation_id, actor_id)
     outcome = AppealOutcome.GRANTED if granted else AppealOutcome.DISMISSED
     _decide(session, found, outcome, reason, actor_id, member_id, now)
     if granted:
@@ -211,6 +214,12 @@ def _lock(session: Session, suspension_id: UUID) -> Suspension | None:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
+
+
+def _check_not_own(organisation_id: UUID, actor_id: UUID | None) -> None:
+    """Raise when somebody would decide in its own case."""
+    if organisation_id == actor_id:
+        raise conflict("nobody suspends the own organisation, nor ends that or decides its appeal")
 
 
 def _decide(

@@ -148,11 +148,9 @@ def _own(storage: Session) -> Application:
 
 
 def _of_organisation(storage: Session, organisation_id: UUID) -> Application:
-    waiting = [
-        row
-        for row in senders.applications(storage, organisation_id=organisation_id)
-        if row.state is ApplicationState.SUBMITTED
-    ]
+    waiting = senders.applications(
+        storage, organisation_id=organisation_id, state=ApplicationState.SUBMITTED
+    )
     if not waiting:
         raise RegistryError(Kind.NOT_FOUND, "no application waits")
     return waiting[0]
@@ -175,7 +173,7 @@ def _add_document(registry: Registry) -> None:
         senders.add_document(
             storage,
             registry.files,
-            _own(storage),
+            senders.find_open(storage, _own(storage).id),
             content,
             sent.filename,
             actor_id=member().organisation_id,

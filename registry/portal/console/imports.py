@@ -18,7 +18,7 @@ from flask import (
 from flask_babel import gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
-from registry import access, imports
+from registry import access, imports, web
 from registry.errors import Kind, RegistryError
 from registry.imports import Encoding, looking
 from registry.imports.forms import nest
@@ -183,15 +183,16 @@ def _receive(registry: Registry, sent: uploads.Upload) -> Import:
             storage, member().own_id, kind, format_, name, options, now=registry.clock()
         )
     try:
-        size = imports.receive(
-            registry.database,
-            registry.imports,
-            row.id,
-            member().own_id,
-            0,
-            sent.pieces,
-            most=registry.policy.files.import_mebibytes,
-        )
+        with web.Uploading():
+            size = imports.receive(
+                registry.database,
+                registry.imports,
+                row.id,
+                member().own_id,
+                0,
+                sent.pieces,
+                most=registry.policy.files.import_mebibytes,
+            )
     except BaseException:
         _cancel(registry, row.id)
         raise

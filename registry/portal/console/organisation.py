@@ -6,6 +6,7 @@ from uuid import UUID
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
+from sqlalchemy.orm import Session
 from werkzeug.wrappers.response import Response as AnyResponse
 
 from registry import senders
@@ -42,7 +43,7 @@ def add(console: Blueprint, registry: Registry) -> None:
         own = member().own_id
         with registry.database.snapshot() as storage:
             applications = senders.applications(storage, organisation_id=own)
-            waits = _waiting(applications)
+            waits = _waiting(storage, own)
             return {
                 "row": senders.find(storage, own),
                 "versions": list(reversed(senders.history(storage, own))),
@@ -122,5 +123,8 @@ def add(console: Blueprint, registry: Registry) -> None:
         return redirect(url_for(".organisation"))
 
 
-def _waiting(applications: Sequence[Application]) -> Application | None:
-    return next((row for row in applications if row.state is ApplicationState.SUBMITTED), None)
+def _waiting(storage: Session, organisation_id: UUID) -> Application | None:
+    waiting = senders.applications(
+        storage, organisation_id=organisation_id, state=ApplicationState.SUBMITTED
+    )
+    return next(iter(waiting), None)

@@ -68,7 +68,10 @@ def _decoder() -> MultipartDecoder:
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not (boundary and boundary.isascii()):
         raise RegistryError(Kind.MALFORMED, "the form does not bring a file")
-    return MultipartDecoder(boundary.encode(), max_parts=MOST_PARTS)
+    # Without its limit what never comes to a delimiter would be kept whole.
+    return MultipartDecoder(
+        boundary.encode(), max_form_memory_size=PIECE + LARGEST_FORM, max_parts=MOST_PARTS
+    )
 
 
 def _events(decoder: MultipartDecoder, stream: IO[bytes]) -> Iterator[Event]:

@@ -34,7 +34,6 @@ REASONS: dict[Reason, LazyString] = {
 }
 STATES: dict[State, LazyString] = {
     State.STANDING: lazy_gettext("In force"),
-    State.UNCONFIRMED: lazy_gettext("Not confirmed"),
     State.EXPIRED: lazy_gettext("Expired"),
     State.ENDED: lazy_gettext("Ended"),
 }
