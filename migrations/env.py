@@ -8,6 +8,7 @@ from registry.models import Base
 url = context.config.attributes["url"]
 if url.get_backend_name() == "postgresql":
     # A migration that cannot get its lock at once gives way to the registry's traffic.
+    # One that works beside traffic lifts this for itself: see 0006.
     options = {"options": "-c lock_timeout=5s -c timezone=UTC"}
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"), connect_args=options, poolclass=NullPool

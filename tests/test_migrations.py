@@ -214,6 +214,136 @@ def test_downgrade_leaves_nothing_behind(empty: Database) -> None:
         assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
 
 
+SECOND = SENDER[:-1] + "2"
+OWNERS = (
+    "INSERT INTO organisations (id, kind, name, uscc, contact_phone, recorded_at)"
+    " VALUES (:id, 'sender', 'S', :uscc, '4001234567', '2026-11-01')"
+)
+HOLDING = (
+    "INSERT INTO sender_numbers (id, number, kind, organisation_id, sms, voice, commercial,"
+    " service, public, held_from, held_until, released_at, recorded_at) VALUES (:id, :number,"
+    " 'port', :holder, true, false, true, false, false, :first, :last, :released, :first)"
+)
+Held = tuple[str, str, int, int | None, int | None]
+
+
+def fill_holdings(empty: Database, holdings: list[Held]) -> None:
+    """Write holdings as (number, holder, first day, last day, day of release) of one month."""
+
+    def at(day: int | None) -> str | None:
+        return day and f"2026-11-{day:02} 00:00:00.000000"  # type: ignore[return-value]
+
+    with empty.write() as session:
+        for holder in (SENDER, SECOND):
+            session.execute(text(OWNERS), {"id": holder, "uscc": holder[-18:]})
+        for count, (number, holder, first, last, released) in enumerate(holdings):
+            values = {"id": f"{count:032}", "number": number, "holder": holder}
+            days = {"first": at(first), "last": at(last), "released": at(released)}
+            session.execute(text(HOLDING), values | days)
+
+
+LATER = ("10690002", SECOND, 20, None, None)
+CLASHES: list[tuple[list[Held], list[str]]] = [
+    ([("10690001", SENDER, 1, None, 9), ("10690001", SECOND, 8, None, None)], ["10690001"]),
+    ([("10690001", SENDER, 1, 9, 8), ("10690001", SENDER, 2, 5, 7)], ["10690001"]),
+    (
+        # The longest lies beneath the third, which is as deep as the first: so it is as deep as
+        # the second, with which it shares a week.
+        [
+            ("10690001", SENDER, 1, None, 10), ("106900011", SENDER, 5, None, 20),
+            ("1069000111", SECOND, 20, None, None), ("10690001111", SECOND, 13, None, None),
+        ],
+        ["106900011", "10690001111"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("holdings", "named"), CLASHES)
+def test_fourth_schema_names_holdings_that_share_a_number_at_a_time_and_changes_nothing(
+    empty: Database, holdings: list[Held], named: list[str]
+) -> None:
+    database.upgrade(empty.url, "0003")
+    fill_holdings(empty, [*holdings, LATER])
+    with empty.read() as connection:
+        before = set(inspect(connection).get_table_names())
+    with pytest.raises(RuntimeError, match="end the older one before the newer") as refused:
+        database.upgrade(empty.url)
+    assert f"holdings of {', '.join(named)} share" in str(refused.value)
+    with empty.read() as connection:
+        assert database.revisions(connection)[0] == "0003"
+        assert set(inspect(connection).get_table_names()) == before
+    with empty.write() as session:
+        session.execute(
+            text("UPDATE sender_numbers SET released_at = held_from WHERE number = :number"),
+            {"number": named[0]},
+        )
+    database.upgrade(empty.url)
+    with empty.write() as session:  # Every row can still be changed.
+        session.execute(text("UPDATE sender_numbers SET number = number"))
+
+
+def test_fourth_schema_takes_holdings_that_share_a_number_at_no_time(empty: Database) -> None:
+    database.upgrade(empty.url, "0003")
+    fill_holdings(
+        empty,
+        [
+            ("10690001", SENDER, 1, None, 9),
+            ("10690001", SENDER, 12, None, 10),  # Released before it began.
+            ("10690001", SENDER, 5, None, 5),  # Held for no time.
+            ("10690001", SECOND, 9, None, None),
+            ("106900011", SENDER, 7, None, None),  # Beneath two, one after the other.
+            LATER,
+        ],
+    )
+    database.upgrade(empty.url)
+    found = rows(empty, "SELECT depth, count(*) FROM sender_numbers GROUP BY depth ORDER BY depth")
+    assert found == [(0, 5), (1, 1)]
+
+
+REQUEST = (
+    "INSERT INTO consent_requests (id, number, sender_id, channel, topics, cap_count, cap_period,"
+    " valid_for_days, notice_text, fingerprint, covered, event_id, recorded_at, answer_by)"
+    " VALUES (:id, :number, :sender, 'sms', 'any', 1, 'day', 30, :number, :number, false, 1, :at,"
+    " :at)"
+)
+
+
+def test_indexes_are_made_by_another_run_when_the_first_one_fails(empty: Database) -> None:
+    """PostgreSQL leaves an index behind that has its name and refuses nothing."""
+    database.upgrade(empty.url, "0005")
+    values = {"sender": SENDER, "number": NUMBER, "at": "2026-11-01"}
+    with empty.write() as session:
+        session.execute(text(OWNERS), {"id": SENDER, "uscc": SENDER[-18:]})
+        for request in (SENDER, SECOND):
+            session.execute(text(REQUEST), values | {"id": request})
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            database.upgrade(empty.url)
+    unusable = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+    if empty.dialect == "postgresql":
+        assert rows(empty, unusable) == [("uq_consent_requests_event_id",)]
+    with empty.write() as session:
+        session.execute(
+            text("UPDATE consent_requests SET event_id = 2 WHERE id = :id"), {"id": SECOND}
+        )
+    database.upgrade(empty.url)
+    if empty.dialect == "postgresql":
+        assert rows(empty, unusable) == []
+    with empty.read() as connection:
+        unique = {
+            index["name"]: index["unique"]
+            for index in inspect(connection).get_indexes("consent_requests")
+        }
+    assert unique["uq_consent_requests_event_id"]
+    with pytest.raises(IntegrityError), empty.write() as session:
+        session.execute(text("UPDATE consent_requests SET event_id = 1"))
+    command.downgrade(database.alembic_config(empty.url), "0005")
+    with empty.read() as connection:
+        left = {index["name"] for index in inspect(connection).get_indexes("consent_requests")}
+    assert not left & {"uq_consent_requests_event_id", "uq_consent_requests_line_key"}
+    database.upgrade(empty.url)
+
+
 def test_registry_is_closed_to_another_number_key(empty: Database) -> None:
     database.upgrade(empty.url)
     other = NumberKey(bytes(32))

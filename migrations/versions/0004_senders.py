@@ -1,9 +1,12 @@
 """Senders: applications, number claims, providers, members of organisations, imports, evidence.
 
 No two holdings of one depth share a number at any time, and the database sees to it: an
-exclusion constraint on PostgreSQL, triggers on SQLite. What lay beneath another holding of the
-same organisation becomes its extension.
+exclusion constraint on PostgreSQL, triggers on SQLite. What lay beneath another holding becomes
+its extension; what still shares a number with another at one depth stops the upgrade.
 """
+
+from collections import defaultdict
+from itertools import chain
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +19,22 @@ VIOLATIONS = "kind IN ('unproven_consent', 'upheld_complaint')"
 EXTENSION = "(depth = 0) = (parent_id IS NULL)"
 EXTENDABLE = ("port", "95", "96", "950")
 """Kinds of numbers that longer ones lie beneath."""
+HOLDINGS = sa.table(
+    "sender_numbers",
+    sa.column("id", sa.Uuid()),
+    sa.column("number", sa.String()),
+    sa.column("kind", sa.String()),
+    sa.column("held_from", sa.DateTime(timezone=True)),
+    sa.column("held_until", sa.DateTime(timezone=True)),
+    sa.column("released_at", sa.DateTime(timezone=True)),
+)
+PLACE = sa.text("UPDATE sender_numbers SET parent_id = :parent, depth = :depth WHERE id = :id")
+PLACE = PLACE.bindparams(
+    sa.bindparam("id", type_=sa.Uuid()), sa.bindparam("parent", type_=sa.Uuid())
+)
+
+Holding = sa.Row[tuple[object, ...]]
+Place = dict[str, object]
 
 # Digits as a range: an extendable number stands for all numbers of up to 20 digits that begin
 # with it. Built-in range operators do, so no extension of PostgreSQL is needed.
@@ -61,11 +80,19 @@ TRIGGERS = {
 
 
 def upgrade() -> None:
+    # On PostgreSQL a table that is changed stays locked until the end: what every lookup reads
+    # comes last. Whatever may stop the upgrade comes first, as SQLite takes nothing back.
+    places = _place_holdings(_read_holdings())
     _create_tables()
+    _name_providers()
+    _make_extensions(places)
     for name, kind in (("licence_number", sa.String(100)), ("complaint_phone", sa.String(20))):
         op.add_column("organisations", sa.Column(name, kind, nullable=True))
     op.add_column("api_keys", sa.Column("label", sa.LargeBinary(), nullable=True))
     op.add_column("suspensions", sa.Column("end_reason", sa.LargeBinary(), nullable=True))
+
+
+def _name_providers() -> None:
     with op.batch_alter_table("complaints") as batch:
         batch.add_column(sa.Column("provider_id", sa.Uuid(), nullable=True))
         batch.create_foreign_key(
@@ -79,17 +106,17 @@ def upgrade() -> None:
         )
         batch.drop_constraint("kind_known", type_="check")
         batch.create_check_constraint("kind_known", VIOLATIONS)
-    _make_extensions()
 
 
-def _make_extensions() -> None:
+def _make_extensions(places: list[Place]) -> None:
     with op.batch_alter_table("sender_numbers") as batch:
         batch.add_column(sa.Column("parent_id", sa.Uuid(), nullable=True))
         batch.add_column(sa.Column("depth", sa.SmallInteger(), server_default="0", nullable=False))
         batch.create_foreign_key(
             "fk_sender_numbers_parent_id", "sender_numbers", ["parent_id"], ["id"]
         )
-    _find_parents()
+    if places:
+        op.get_bind().execute(PLACE, places)
     with op.batch_alter_table("sender_numbers") as batch:
         batch.create_check_constraint("extension_has_parent", EXTENSION)
     op.create_index("ix_sender_numbers_parent_id", "sender_numbers", ["parent_id"])
@@ -103,51 +130,63 @@ def _make_extensions() -> None:
         )
 
 
-def _find_parents() -> None:
-    """Put each holding beneath the longest one that covers it, in digits and in time."""
+def _read_holdings() -> list[Holding]:
+    """Return all holdings, short numbers first; none changes until the end, but all are read."""
     connection = op.get_bind()
-    holdings = sa.table(
-        "sender_numbers",
-        sa.column("id", sa.Uuid()),
-        sa.column("number", sa.String()),
-        sa.column("kind", sa.String()),
-        sa.column("held_from", sa.DateTime(timezone=True)),
-        sa.column("held_until", sa.DateTime(timezone=True)),
-        sa.column("released_at", sa.DateTime(timezone=True)),
-        sa.column("parent_id", sa.Uuid()),
-        sa.column("depth", sa.SmallInteger()),
-    )
-    rows = connection.execute(sa.select(holdings).order_by(sa.func.length(holdings.c.number))).all()
+    if connection.dialect.name == "postgresql":
+        op.execute("LOCK TABLE sender_numbers IN SHARE ROW EXCLUSIVE MODE")
+    rows = connection.execute(sa.select(HOLDINGS)).all()
+    return sorted(rows, key=lambda row: (len(row.number), row.number, row.held_from))
+
+
+def _place_holdings(rows: list[Holding]) -> list[Place]:
+    """Put each holding beneath the longest, latest one that covers it, in digits and in time.
+
+    Two that then share a number at one depth were both accepted by the schema before, and no
+    upgrade can tell whose the number was: that is for people to say.
+    """
+    before: dict[str, list[Holding]] = defaultdict(list)
     depths: dict[object, int] = {}
+    places: list[Place] = []
+    clashes: dict[str, None] = {}
     for row in rows:
-        above = [
-            other
-            for other in rows
-            if other.kind in EXTENDABLE
-            and len(other.number) < len(row.number)
-            and row.number.startswith(other.number)
-            and _meet(row, other)
-        ]
-        if above:
-            parent = max(above, key=lambda other: len(other.number))
-            depths[row.id] = depths.get(parent.id, 0) + 1
-            connection.execute(
-                holdings.update()
-                .where(holdings.c.id == row.id)
-                .values(parent_id=parent.id, depth=depths[row.id])
-            )
+        covering = _covering(row, before)
+        depths[row.id] = depths[covering[-1].id] + 1 if covering else 0
+        if covering:
+            places.append({"id": row.id, "parent": covering[-1].id, "depth": depths[row.id]})
+        same = (other for other in before[row.number] if _meet(row, other))
+        for other in chain(covering, same):
+            if depths[other.id] == depths[row.id]:
+                clashes.update(dict.fromkeys((other.number, row.number)))
+        before[row.number].append(row)
+    if clashes:
+        raise RuntimeError(
+            f"holdings of {', '.join(clashes)} share a number at a time, which the newer schema"
+            " refuses: end the older one before the newer begins, and upgrade again;"
+            " nothing was changed"
+        )
+    return places
 
 
-def _meet(one: sa.Row[tuple[object, ...]], other: sa.Row[tuple[object, ...]]) -> bool:
-    """Tell whether two holdings share a time."""
+def _covering(row: Holding, before: dict[str, list[Holding]]) -> list[Holding]:
+    """Return the holdings of its prefixes at its time, short ones first.
 
-    def end(row: sa.Row[tuple[object, ...]]) -> object:
-        return min((at for at in (row.released_at, row.held_until) if at is not None), default=None)
+    It looks prefixes up, as comparing all holdings with each other takes hours when there are
+    many.
+    """
+    return [
+        other
+        for length in range(1, len(row.number))
+        for other in before.get(row.number[:length], ())
+        if other.kind in EXTENDABLE and _meet(row, other)
+    ]
 
-    ends = end(one), end(other)
-    return (ends[1] is None or one.held_from < ends[1]) and (
-        ends[0] is None or other.held_from < ends[0]
-    )
+
+def _meet(one: Holding, other: Holding) -> bool:
+    """Tell whether two holdings share a time; one that ended before it began shares none."""
+    begin = max(one.held_from, other.held_from)
+    ends = (one.released_at, one.held_until, other.released_at, other.held_until)
+    return all(begin < end for end in ends if end is not None)
 
 
 def _create_tables() -> None:
