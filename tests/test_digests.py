@@ -249,12 +249,15 @@ def test_many_lanes_make_one_digest_a_number(world: World, registry: Registry) -
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_number_that_somebody_is_busy_with_is_left_for_later(world: World, phone: Phone) -> None:
+def test_number_that_somebody_is_busy_with_holds_up_no_other(
+    world: World, phone: Phone, clock: Clock
+) -> None:
     assert_three(world)
     with world.registry.database.write() as session:
         lock_number(session, NUMBER)
         assert phone.lane.step() is None
     assert states(world) == [(Notice.CONSENT_ASSERTED, OutboxState.WAITING)] * 3
+    clock.pass_(seconds=1)
     assert len(phone.inbox()) == 1
 
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from registry import imports, senders, worker
+from registry.consent import Basis
 from registry.errors import Kind, RegistryError
 from registry.imports import recording
 from registry.models import (
@@ -27,7 +28,7 @@ from registry.models import (
     Reassignment,
     Refusal,
 )
-from tests.factories import START, Clock, World, count_rows, dump
+from tests.factories import START, Clock, World, count_rows, dump, make_number
 from tests.import_factories import (
     DEFAULTS,
     GRANTED_AT,
@@ -74,8 +75,8 @@ def test_lines_of_each_kind_are_applied_once(world: World, clock: Clock) -> None
             names="number,channel,topics,cap.count,cap.period,valid_for_days,notice_text",
         ),
         ImportKind.REFUSALS: table(
-            f"13800000003,hotline,{world.sender.uscc}", f"13800000003,store,{world.sender.id}",
-            names="number,via,sender",
+            f"13800000003,hotline,{world.sender.uscc},1", f"13800000003,store,{world.sender.id},2",
+            names="number,via,sender,key",
         ),
         ImportKind.REASSIGNMENTS: table(
             f"13800000004,{GRANTED_AT.isoformat()}", names="number,reassigned_at"
@@ -94,6 +95,23 @@ def test_lines_of_each_kind_are_applied_once(world: World, clock: Clock) -> None
         ]
     tables = (Grant, ConsentRequest, Reassignment, NumberClaim)
     assert [stored(world, each) for each in (*tables, Refusal)] == [1, 1, 1, 1, 2]
+
+
+@on_sqlite
+def test_refusal_without_key_counts_again_in_another_file(world: World) -> None:
+    number, data = make_number(), table("13800000000,hotline", names="number,via")
+    for _ in range(2):
+        world.grant(number, basis=Basis.CONFIRMED)
+        row = imported(world, data, ImportKind.REFUSALS)
+        assert counts(row) == (1, 0, 0)
+        assert not world.verdict().reason.allowed
+
+
+@on_sqlite
+def test_line_nested_without_end_is_rejected(world: World) -> None:
+    nested = '{"number": "13800000001", "topics": ' + "[" * 600 + "]" * 600 + "}"
+    row = imported(world, nested.encode(), ImportKind.CONSENTS, NDJSON)
+    assert (row.state, counts(row)) == (ImportState.DONE, (0, 0, 1))
 
 
 @on_sqlite

@@ -306,22 +306,18 @@ def purge(database: Database, store: Store, days: int, now: datetime) -> int:
     """Remove the files of imports that ended, or came to nothing, so many days ago; return how
     many. Their rows stay and say when that was."""
     old = now - timedelta(days=days)
-    ended = or_(
-        Import.finished_at < old,
-        and_(Import.state == ImportState.RECEIVING, Import.recorded_at < old),
-    )
-    query = select(Import.id).where(Import.purged_at.is_(None), ended)
+    idle = and_(Import.state == ImportState.RECEIVING, Import.recorded_at < old)
+    query = select(Import.id).where(Import.purged_at.is_(None), or_(Import.finished_at < old, idle))
     with database.read() as connection:
         found = connection.scalars(query).all()
     for import_id in found:
         with database.write() as session:
-            _forget(session, import_id, now)
-        store.remove(import_id)
+            row = session.get_one(Import, import_id, with_for_update=True)
+            if row.state is ImportState.RECEIVING:
+                row.state, row.finished_at = ImportState.CANCELLED, now
+            elif row.finished_at is None:
+                continue  # It was started meanwhile.
+        store.remove(import_id)  # Before that is recorded: what stays behind is found again.
+        with database.write() as session:
+            session.get_one(Import, import_id).purged_at = now
     return len(found)
-
-
-def _forget(session: Session, import_id: UUID, now: datetime) -> None:
-    row = session.get_one(Import, import_id, with_for_update=True)
-    row.purged_at = now
-    if row.state is ImportState.RECEIVING:
-        row.state, row.finished_at = ImportState.CANCELLED, now

@@ -52,13 +52,14 @@ class Own:
 
     def read(self, cell: Cell) -> Any:
         """Return the value of a cell; raises `RefusedError`."""
-        if cell in self.known:
-            return self.known[cell]
         if not isinstance(cell, str):
             raise RefusedError(f"{self.name}: Not a valid string.")
+        cell = cell.strip()  # What is remembered is no longer than what it says.
+        if cell in self.known:
+            return self.known[cell]
         value = _plain_time(cell) if self.remembers else None
         try:
-            value = value or self.field.deserialize(cell.strip())
+            value = value or self.field.deserialize(cell)
         except ValidationError as error:
             raise RefusedError(f"{self.name}: {_first(error.messages)}") from None
         if self.remembers:

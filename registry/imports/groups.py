@@ -22,7 +22,7 @@ from registry.imports.reading import (
 )
 from registry.imports.receiving import Options, read_options
 from registry.ledger.bulk import line_key
-from registry.models import Import, ImportFormat
+from registry.models import Import, ImportFormat, ImportKind
 from registry.numbers import NumberKey
 
 MOST_ROWS = 100_000
@@ -77,6 +77,9 @@ class GroupReader:
             options.defaults,
             lambda text: line_key(key, row.organisation_id, row.kind, text),
             region,
+            # A refusal says no time: the same words in another file may be said anew, by
+            # somebody who lifted it since, or who got the number.
+            within=f"{row.id} " if row.kind is ImportKind.REFUSALS else "",
         )
         try:
             if row.offset == 0 and row.sha256 is not None:

@@ -44,7 +44,10 @@ class Cells(Protocol):
 
 
 class LineReader:
-    """Reads the rows of one import as lines; `identify` makes a key of what a line is known by."""
+    """Reads the rows of one import as lines; `identify` makes a key of what a line is known by.
+
+    What a line without a key of its own says is known `within` that: everywhere, where it is "".
+    """
 
     def __init__(
         self,
@@ -53,8 +56,9 @@ class LineReader:
         defaults: Mapping[str, Any],
         identify: Callable[[str], bytes],
         region: str,
+        within: str = "",
     ) -> None:
-        self._form, self._reading = form, reading
+        self._form, self._reading, self._within = form, reading, within
         self._identify, self._region = identify, region
         written = flatten(defaults, form.known, ValueError)
         self.defaults = {name: written[name] for name in form.shared if name in written}
@@ -98,7 +102,9 @@ class LineReader:
             value = self._reading.make(number, terms.made, own)
         except RefusedError as error:
             return Line(rows, called, shown, end, b"", None, str(error))
-        said = f"key {key}" if key else _content(number, own, terms)
+        except RecursionError:
+            return Line(rows, called, shown, end, b"", None, "it is nested too deeply")
+        said = f"key {key}" if key else self._within + _content(number, own, terms)
         return Line(rows, called, shown, end, self._identify(said), value, None)
 
     def _read_number(self, cell: Cell) -> Any:

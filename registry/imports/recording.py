@@ -8,7 +8,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from registry import ledger, senders
-from registry.database import Clock
+from registry.database import Clock, lock_numbers
 from registry.errors import Kind, RegistryError
 from registry.imports.kinds import Question, Resource, Wish
 from registry.imports.lines import Line
@@ -28,10 +28,12 @@ GROUPS: Mapping[ImportKind, int] = {
     ImportKind.CONSENTS: bulk.GROUP,
     ImportKind.REQUESTS: 200,
     ImportKind.REFUSALS: bulk.GROUP,
-    ImportKind.REASSIGNMENTS: bulk.GROUP,
+    ImportKind.REASSIGNMENTS: 200,
     ImportKind.NUMBERS: 100,
 }
 """Lines of a transaction: fewer where each takes statements of its own."""
+_MOST_SENDERS = 10_000
+"""Social credit codes that are remembered from line to line."""
 _WRITER_SHARE = 4
 """On SQLite, where there is one writer at a time, a group is so many times smaller."""
 _SAYS_NO = {Kind.INVALID, Kind.INVALID_NUMBER, Kind.CONFLICT, Kind.NOT_FOUND, Kind.RATE_LIMITED}
@@ -108,12 +110,16 @@ class Recorder:
 
     def _find_senders(self, session: Session, lines: Sequence[Line]) -> None:
         """Look up the social credit codes that were not met before."""
+        if len(self._senders) > _MOST_SENDERS:
+            self._senders.clear()
         written = {line.value.sender for line in lines if isinstance(line.value.sender, str)}
         if new := written - self._senders.keys():
             query = select(Organisation.uscc, Organisation.id).where(Organisation.uscc.in_(new))
             self._senders |= dict.fromkeys(new) | dict(session.execute(query).all())
 
     def _ask(self, session: Session, lines: Sequence[Line]) -> Sequence[LineResult]:
+        # In one order, as everybody who locks several numbers, and before looking.
+        lock_numbers(session, [line.value.number for line in lines])
         query = select(ConsentRequest.line_key, ConsentRequest.id).where(
             ConsentRequest.line_key.in_([line.identity for line in lines])
         )

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
@@ -60,14 +61,16 @@ class Store:
         return io.BufferedReader(raw, PIECE)
 
     def open_result(self, import_id: UUID, size: int) -> io.FileIO:
-        """Open a result to be continued: what lies beyond its size was not committed."""
+        """Open a result to be continued at its size: what lies beyond was not committed.
+
+        That is cut off by whoever writes, under the import's lock, and by nobody who only opens.
+        """
         path = self.result(import_id)
         self._make_folder(path.parent)
         file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         if file.seek(0, os.SEEK_END) < size:
             file.close()
             raise RegistryError(Kind.UNAVAILABLE, "the result of this import is not all there")
-        file.truncate(size)
         file.seek(size)
         _sync(path.parent)
         return file
@@ -85,8 +88,9 @@ class Store:
         self.source(import_id).unlink(missing_ok=True)
 
     def remove(self, import_id: UUID) -> None:
-        """Remove all that is kept of an import."""
-        shutil.rmtree(self.folder / import_id.hex, ignore_errors=True)
+        """Remove all that is kept of an import; raises when something cannot be removed."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder / import_id.hex)
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -121,9 +125,9 @@ class Receiver:
 
         It is durable then. When `pieces` ends with an error, so are those that came before.
         """
+        self.durable = offset  # What was acknowledged stays so, whatever fails here.
         self._file.truncate(offset)
         self._file.seek(offset)
-        self.durable = offset
         cipher = self._cipher(offset)
         try:
             for piece in pieces:

@@ -92,9 +92,9 @@ class Lane:
                     gather=self._gather,
                 )
                 if item is None:
-                    return None  # Another lane was faster, or is at the same number.
+                    return None  # Another lane was faster.
                 if item.state is OutboxState.WAITING:
-                    continue  # It was put off until the morning.
+                    continue  # It was put off.
                 message = self._prepare(session, item)
             if message is not None and item.claimed_at is not None:
                 outcome = self.backend.send(message)

@@ -40,6 +40,7 @@ MOST_ATTEMPTS = 30
 """Waiting twice as long each time, up to an hour, these take a day."""
 REPEATABLE = "http"
 """The kind of backend whose gateway makes one message of all repetitions."""
+ASIDE = timedelta(seconds=1)
 HTTP_LEASE, LEASE = timedelta(minutes=2), timedelta(minutes=10)
 """Longer than a send may take; what is `sending` for longer has lost its worker."""
 
@@ -135,8 +136,12 @@ def claim(
     if opens > now:
         item.try_at = opens
         return item
-    if gather is not None and (item := gather(session, item, now)) is None:
-        return None
+    if gather is not None:
+        instead = gather(session, item, now)
+        if instead is None:  # Others wait behind it: it steps aside until its number is free.
+            item.try_at = now + ASIDE
+            return item
+        item = instead
     item.state = OutboxState.SENDING
     item.claimed_at = now
     item.tried_at = item.tried_at or now

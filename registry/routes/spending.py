@@ -44,9 +44,10 @@ def commit_counted(
     at_once = near_the_end(purpose)
 
     def counted(session: Session) -> Body:
-        if at_once:
+        done = act(session)
+        if at_once:  # After the number's lock, as imports do: nobody waits in a ring.
             spend(session, purpose, [number])
-        return act(session)
+        return done
 
     response = commit(counted, status)
     spend_later(purpose, number)
