@@ -4,21 +4,22 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.orm import make_transient_to_detached
 
 from registry import create_app, database, policy
 from registry.audit import Recorder
 from registry.budgets import RequestLimiter
 from registry.config import Settings
 from registry.database import Database
-from registry.models import Base
+from registry.models import Base, Organisation
 from registry.numbers import NumberKey
 from registry.receipts import Signer, create_key_file
 from registry.runtime import Registry
@@ -108,12 +109,57 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A SQLite file in which the world's organisations are registered, to be copied."""
+
+    path: Path
+    world: World
+
+    def move(self, registry: Registry) -> World:
+        """Return the world of a registry over a copy, with organisations of its own."""
+        people = {
+            part.name: _copy(getattr(self.world, part.name))
+            for part in fields(World)
+            if isinstance(getattr(self.world, part.name), Organisation)
+        }
+        moved = World(registry, **people)
+        moved.keys |= self.world.keys
+        return moved
+
+
+def _copy(row: Organisation) -> Organisation:
+    copy = Organisation(
+        **{c.key: getattr(row, c.key) for c in Organisation.__mapper__.column_attrs}
+    )
+    make_transient_to_detached(copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def settled(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Settled:
+    """Lend a SQLite file with the world: to register it takes longer than many a test."""
+    path = tmp_path_factory.mktemp("settled") / "registry.db"
+    shutil.copy(migrated_sqlite, path)
+    with closing(Database(f"sqlite:///{path}", KEY)) as opened:
+        with opened.write() as session:
+            database.claim_key(session, KEY)
+        empty = Registry(Settings(path.parent), policy.load(), opened, None, False, Clock())
+        return Settled(path, make_world(empty))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the address of an empty registry, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         path = tmp_path / "registry.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        inhabited = "world" in request.fixturenames
+        shutil.copy(
+            request.getfixturevalue("settled").path
+            if inhabited
+            else request.getfixturevalue("migrated_sqlite"),
+            path,
+        )
         return f"sqlite:///{path}"
     address: URL = request.getfixturevalue("migrated_postgresql")
     engine = create_engine(address.set(drivername="postgresql+psycopg"))
@@ -179,8 +225,13 @@ def registry(db: Database, clock: Clock, tmp_path: Path, kept: Kept) -> Registry
 
 
 @pytest.fixture
-def world(registry: Registry) -> World:
+def world(request: pytest.FixtureRequest, registry: Registry) -> World:
     """Return organisations with sending numbers and keys: see factories.World."""
+    with registry.database.read() as connection:
+        there = connection.scalar(select(Organisation.id).limit(1)) is not None
+    if there:
+        settled: Settled = request.getfixturevalue("settled")
+        return settled.move(registry)
     return make_world(registry)
 
 
