@@ -318,7 +318,7 @@ def test_consents_are_recorded_one_a_topic_as_asserted(client: Client, world: Wo
             "recorded_at": "2026-12-01T02:00:00Z",
             "valid_until": "2027-01-31T00:00:00Z",
             "cap": terms["cap"],
-            "evidence": evidence,
+            "evidence": {**evidence, "removed_at": None},
             "history": [
                 {"event": "granted", "at": "2026-12-01T02:00:00Z"},
                 {"event": "recorded", "at": "2026-12-01T02:00:00Z"},

@@ -485,7 +485,7 @@ def reasons(world: World, numbers: list[SubscriberNumber], place: Place) -> list
     return [verdict.reason for verdict in answer.verdicts]
 
 
-EXAMPLES = {"sqlite": 150, "postgresql": 40}
+EXAMPLES = {"sqlite": 120, "postgresql": 30}
 
 
 def test_verdicts_follow_the_model_over_random_histories(world: World, clock: Clock) -> None:

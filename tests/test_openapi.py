@@ -270,7 +270,7 @@ def announce(client: Client, who: str) -> str:
 
 
 QUICKLY = settings(
-    max_examples=40,
+    max_examples=20,
     derandomize=True,
     database=None,
     deadline=None,
