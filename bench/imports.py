@@ -62,6 +62,8 @@ DEFAULTS = {
     "valid_for_days": 300,
 }
 _TICKS = os.sysconf("SC_CLK_TCK")
+_OTHERS = os.getloadavg()[0]
+"""How many processes computed before this one began."""
 
 Apply = Callable[[Registry, Session, Sequence[Any], UUID], object]
 
@@ -341,6 +343,7 @@ def write(costs: Sequence[Cost], page: Path = PAGE) -> None:
         consents=CONSENTS,
         group=bulk.GROUP,
         target=TARGET,
+        others=_OTHERS,
     )
     page.write_text(
         "\n\n".join([before.rstrip(), section.rstrip(), *after]).rstrip() + "\n", "utf-8"
@@ -351,7 +354,7 @@ _TITLE = "## Imports"
 _SECTION = """{title}
 
 Measured on {day} with `bench.imports` on PostgreSQL and the machine above; the target is
-{target:,} assertions a second.
+{target:,} assertions a second. When it began, {others:.1f} other processes were computing.
 
 {table}
 
