@@ -5,6 +5,7 @@ and shows nothing else; opening it changes nothing, since phones and messengers 
 themselves. Why its secret may stand in an address: docs/decisions/0019.
 """
 
+from datetime import timedelta
 from functools import partial
 
 from flask import Blueprint, g, redirect, render_template, request, url_for
@@ -27,6 +28,8 @@ Page = str | tuple[str, int] | AnyResponse
 
 WRONG_PER_SECOND = 2
 """Wrong links that one address may try."""
+AGAIN = timedelta(minutes=10)
+"""How long the same answer, sent again, is answered as it was."""
 BY = By(Via.PORTAL)
 HEADERS = {
     "Cache-Control": "no-store",
@@ -52,7 +55,10 @@ def pages(registry: Registry) -> Blueprint:
         """Agree to the request; said twice it is the same."""
         try:
             with registry.database.write() as storage:
-                row = _find(registry, storage, token).row
+                own = _find(registry, storage, token)
+                if _long_ago(registry, own):
+                    return _closed(own), 410
+                row = own.row
                 ledger.agree(
                     storage,
                     row.number,
@@ -74,7 +80,10 @@ def pages(registry: Registry) -> Blueprint:
         """Decline the request; said twice it is the same."""
         try:
             with registry.database.write() as storage:
-                row = _find(registry, storage, token).row
+                own = _find(registry, storage, token)
+                if _long_ago(registry, own):
+                    return _closed(own), 410
+                row = own.row
                 ledger.decline(
                     storage, row.number, row.id, by=BY, clock=registry.clock, shown=_shown()
                 )
@@ -152,6 +161,12 @@ def _closed(own: OwnRequest) -> str:
     """Say that there is nothing to answer, and not what was answered."""
     late = own.row.outcome in (None, RequestOutcome.LAPSED)
     return render_template("link_closed.html", outcome="late" if late else "answered")
+
+
+def _long_ago(registry: Registry, own: OwnRequest) -> bool:
+    """Tell whether the answer is so old that whoever repeats it may be somebody else."""
+    answered_at = own.row.answered_at
+    return answered_at is not None and registry.clock() - answered_at > AGAIN
 
 
 def _as_before(registry: Registry, token: str, error: RegistryError) -> Page:
