@@ -117,8 +117,7 @@ def test_story_apply_set_up_look_around(
         visitor.reads("You are signed out everywhere.")
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize(("size", "dark"), [(PHONE, False), (DESK, True)])
+@pytest.mark.parametrize(("language", "size", "dark"), [("zh", PHONE, False), ("en", DESK, True)])
 def test_every_page_is_accessible_and_fits(
     visit: Visit, full: dict[str, object], clock: Clock, language: str,
     size: tuple[int, int], dark: bool,

@@ -111,8 +111,7 @@ def _fill(session: Session, world: World) -> dict[str, object]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize(("size", "dark"), [(PHONE, False), (DESK, True)])
+@pytest.mark.parametrize(("language", "size", "dark"), [("zh", PHONE, False), ("en", DESK, True)])
 def test_every_page_of_operators_is_accessible_and_fits(
     visit: Visit, full: dict[str, object], clock: Clock, language: str,
     size: tuple[int, int], dark: bool,

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from registry import imports, ledger, worker
+from registry import imports, ledger, senders, worker
 from registry.errors import Kind
 from registry.runtime import Registry
 from registry.schemas.problems import problem_type
@@ -261,9 +261,17 @@ def prove(client: Client) -> tuple[str, str, str]:
 
 def announce(client: Client, who: str) -> str:
     """Announce an organisation's suspension for a day that never comes, and return its id."""
-    path = f"/v1/organisations/{getattr(client.world, who).id}/suspend"
-    far = {"reason": "Complaints.", "starts_at": (START + timedelta(days=365)).isoformat()}
-    assert client.post(path, far, who="operator").status_code == 200
+    about = getattr(client.world, who)
+    client.world.do(
+        lambda session: senders.suspend(
+            session,
+            about.id,
+            "Complaints.",
+            starts_at=START + timedelta(days=365),
+            actor_id=None,
+            now=START,
+        )
+    )
     shown = client.get("/v1/organisations/me", who=who).json
     assert shown is not None
     return str(shown["suspension"]["id"])
