@@ -278,7 +278,7 @@ def announce(client: Client, who: str) -> str:
 
 
 QUICKLY = settings(
-    max_examples=20,
+    max_examples=40,
     derandomize=True,
     database=None,
     deadline=None,
