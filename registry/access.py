@@ -1,8 +1,5 @@
 """Who may do what: API keys and their scopes."""
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +10,8 @@ from sqlalchemy import Connection, ScalarSelect, bindparam, exists, func, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from registry import events
-from registry.errors import Kind, RegistryError
+from registry import bearer, events
+from registry.errors import Kind, RegistryError, invalid
 from registry.models import ApiKey, Organisation, OrganisationKind, Purpose, SpentBudget, Suspension
 from registry.policy import Limits
 
@@ -91,16 +88,17 @@ def issue(
     """
     if not scopes or not set(scopes) <= SCOPES[organisation.kind]:
         allowed = ", ".join(sorted(SCOPES[organisation.kind]))
-        raise _invalid("scopes", f"a {organisation.kind} may have: {allowed}")
+        raise invalid("scopes", f"may be, of a {organisation.kind}: {allowed}")
     if expires_at is not None and expires_at <= now:
-        raise _invalid("expires_at", "lies in the past")
+        raise invalid("expires_at", "lies in the past")
     if label is not None and len(label) > LONGEST_LABEL:
-        raise _invalid("label", f"has more than {LONGEST_LABEL} characters")
-    secret = secrets.token_urlsafe(32)
+        raise invalid("label", f"has more than {LONGEST_LABEL} characters")
+    key_id = uuid7()
+    text, digest = bearer.make(key_id)
     key = ApiKey(
-        id=uuid7(),
+        id=key_id,
         organisation_id=organisation.id,
-        secret_sha256=_digest(secret),
+        secret_sha256=digest,
         scopes=" ".join(sorted(scopes)),
         recorded_at=now,
         expires_at=expires_at,
@@ -108,9 +106,9 @@ def issue(
     )
     session.add(key)
     data = {"key": key.id, "organisation": organisation.id, "scopes": key.scopes}
-    events.record(session, "key_issued", now, actor_id, {**data, **_by(member_id)})
+    events.record(session, "key_issued", now, actor_id, {**data, **events.by_member(member_id)})
     session.flush()
-    return key, f"{key.id.hex}.{secret}"
+    return key, text
 
 
 def revoke(
@@ -126,7 +124,7 @@ def revoke(
     key = _locked(session, organisation_id, key_id)
     if key.revoked_at is None:
         key.revoked_at = now
-        data = {"key": key.id, "organisation": organisation_id, **_by(member_id)}
+        data = {"key": key.id, "organisation": organisation_id, **events.by_member(member_id)}
         events.record(session, "key_revoked", now, actor_id, data)
         session.flush()
 
@@ -166,7 +164,7 @@ def rotate(
         "organisation": organisation.id,
         "replaced_by": key.id,
         "expires_at": old.expires_at,
-        **_by(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "key_replaced", now, actor_id, data)
     session.flush()
@@ -203,11 +201,6 @@ def keys(session: Session, organisation_id: UUID, limit: int = MOST_KEYS) -> Seq
 def is_good(key: ApiKey, now: datetime) -> bool:
     """Tell whether a key is taken now."""
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
-
-
-def _by(member_id: UUID | None) -> dict[str, UUID]:
-    """Return what an event says of the member of a team who acts, if it was one."""
-    return {} if member_id is None else {"member": member_id}
 
 
 _SUSPENDED = exists().where(
@@ -251,13 +244,11 @@ _KEY = (
 
 def authenticate(connection: Connection, text: str, now: datetime) -> Caller:
     """Return who a key belongs to. Wrong, expired and revoked ones are told apart to nobody."""
-    identifier, _, secret = text.partition(".")
-    try:
-        key_id = UUID(hex=identifier)
-    except ValueError:
-        raise _unknown() from None
+    if (named := bearer.read(text)) is None:
+        raise _unknown()
+    key_id, secret = named
     key = connection.execute(_KEY, {"key_id": key_id, "now": now, "day": now.date()}).one_or_none()
-    if key is None or not hmac.compare_digest(key.secret_sha256, _digest(secret)):
+    if key is None or not bearer.fits(secret, key.secret_sha256):
         raise _unknown()
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         raise _unknown()
@@ -288,14 +279,5 @@ def note_use(session: Session, used: Mapping[UUID, datetime]) -> None:
         )
 
 
-def _digest(secret: str) -> bytes:
-    """SHA-256 is enough for a secret of 256 random bits, and costs a request nothing."""
-    return hashlib.sha256(secret.encode()).digest()
-
-
 def _unknown() -> RegistryError:
     return RegistryError(Kind.UNAUTHENTICATED, "a valid key is needed: Authorization: Bearer")
-
-
-def _invalid(field: str, problem: str) -> RegistryError:
-    return RegistryError(Kind.INVALID, f"{field}: {problem}", fields={field: [problem]})

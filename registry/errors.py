@@ -46,3 +46,18 @@ class RegistryError(Exception):
         self.detail = detail
         self.fields = fields
         self.retry_after = retry_after
+
+
+def invalid(field: str, problem: str) -> RegistryError:
+    """Return the error that says what is wrong with one field."""
+    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})
+
+
+def conflict(problem: str) -> RegistryError:
+    """Return the error of what contradicts what is recorded."""
+    return RegistryError(Kind.CONFLICT, problem)
+
+
+def not_found(what: str) -> RegistryError:
+    """Return the error for an id that is unknown, or another's, which is the same to the asker."""
+    return RegistryError(Kind.NOT_FOUND, f"there is no such {what}")

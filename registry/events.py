@@ -65,6 +65,11 @@ def content(
     return {**said, **data}
 
 
+def by_member(member_id: UUID | None) -> dict[str, UUID]:
+    """Return what an event says of the member of an organisation who acted in the console."""
+    return {} if member_id is None else {"member": member_id}
+
+
 def commitment(salt: bytes, number: SubscriberNumber) -> bytes:
     """Return what binds an event to its number without showing it."""
     return hashlib.sha256(b"\x01" + salt + number.e164.encode()).digest()

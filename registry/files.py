@@ -182,7 +182,7 @@ class FileStore:
         path = self._path(sha256)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-            _sync(path.parent)
+            sync(path.parent)
 
     def strays(self, before: datetime) -> Iterator[tuple[str, list[str]]]:
         """Yield, folder by folder, the digests of the files that were last kept before a time.
@@ -223,8 +223,8 @@ class FileStore:
 
     def _write(self, content: Content) -> None:
         path = self._path(content.sha256)
-        _make_folder(self.folder)
-        _make_folder(path.parent)
+        make_folder(self.folder)
+        make_folder(path.parent)
         temporary = path.parent / f".{uuid4().hex}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -236,7 +236,7 @@ class FileStore:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def _is_older(path: Path, before: datetime) -> bool:
@@ -246,14 +246,14 @@ def _is_older(path: Path, before: datetime) -> bool:
     return False
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder for the registry alone, and make sure that it stays."""
     if not folder.is_dir():
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _sync(folder.parent)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Write a folder's list of files to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -44,7 +44,7 @@ from registry.consent import (
     wish_facts,
 )
 from registry.database import lock_number
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.models import (
     Consent,
     Grant,
@@ -137,9 +137,9 @@ def planned(at: datetime | None, now: datetime, policy: Policy) -> datetime:
     """Return the time of the planned contact; raises when it is past or too far ahead."""
     days = policy.verdicts.forecast_days
     if at is not None and at < now - LEEWAY:
-        raise _invalid("at", "lies in the past")
+        raise invalid("at", "lies in the past")
     if at is not None and at > now + timedelta(days=days):
-        raise _invalid("at", f"lies more than {days} days ahead")
+        raise invalid("at", f"lies more than {days} days ahead")
     return now if at is None else max(at, now)
 
 
@@ -429,7 +429,3 @@ def _wish(row: Row[Any]) -> Wish:
         refused_event=row.refused_event,
         cap=Cap(row.cap_count, row.cap_period, row.cap_used, row.cap_used_in),
     )
-
-
-def _invalid(field: str, problem: str) -> RegistryError:
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

@@ -4,9 +4,6 @@ A session is of one tenure: when the number goes to another subscriber, nobody w
 before is signed in any more.
 """
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from registry import bearer
 from registry.models import PortalSession, Reassignment
 from registry.numbers import SubscriberNumber
 
@@ -36,18 +34,19 @@ class SignedIn:
 
 def start(session: Session, number: SubscriberNumber, now: datetime) -> tuple[PortalSession, str]:
     """Sign a subscriber in; return the session and its token, which is known only now."""
-    secret = secrets.token_urlsafe(32)
+    session_id = uuid7()
+    token, digest = bearer.make(session_id)
     row = PortalSession(
-        id=uuid7(),
+        id=session_id,
         number=number,
-        secret_sha256=_digest(secret),
+        secret_sha256=digest,
         recorded_at=now,
         seen_at=now,
         expires_at=now + LONGEST,
     )
     session.add(row)
     session.flush()
-    return row, f"{row.id.hex}.{secret}"
+    return row, token
 
 
 _LATER_TENURE = exists().where(
@@ -68,15 +67,13 @@ _SESSION = select(PortalSession.number, PortalSession.secret_sha256, PortalSessi
 
 def find(connection: Connection, token: str, now: datetime) -> SignedIn | None:
     """Return who a token belongs to; None when it is wrong, idle for too long, or has ended."""
-    identifier, _, secret = token.partition(".")
-    try:
-        session_id = UUID(hex=identifier)
-    except ValueError:
+    if (named := bearer.read(token)) is None:
         return None
+    session_id, secret = named
     row = connection.execute(
         _SESSION, {"session_id": session_id, "now": now, "used_since": now - IDLE}
     ).one_or_none()
-    if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)):
+    if row is None or not bearer.fits(secret, row.secret_sha256):
         return None
     return SignedIn(session_id, row.number, row.seen_at)
 
@@ -121,8 +118,3 @@ def standing(session: Session, number: SubscriberNumber, now: datetime) -> Seque
         )
         .order_by(PortalSession.recorded_at.desc())
     ).all()
-
-
-def _digest(secret: str) -> bytes:
-    """SHA-256 is enough for a secret of 256 random bits."""
-    return hashlib.sha256(secret.encode()).digest()

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import InternalServerError as UnhandledError
 from werkzeug.wrappers.response import Response as AnyResponse
 
-from registry import access, idempotency, senders
+from registry import access, idempotency, senders, strict_json
 from registry.access import Caller, Scope
 from registry.audit import Recorder
 from registry.budgets import RequestLimiter
@@ -136,14 +136,9 @@ def read_json() -> Any:
     if request.mimetype != "application/json":
         raise RegistryError(Kind.UNSUPPORTED_MEDIA_TYPE, "the body is application/json")
     try:
-        text = _read_body().decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-        if _SURROGATE.search(text):
-            # Half of a pair is no character: this raises when one stands alone.
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
+        return strict_json.parse(_read_body().decode("utf-8"))
+    except ValueError:
         raise RegistryError(Kind.MALFORMED, "the body is not proper JSON") from None
-    return value
 
 
 def _read_body() -> bytes:
@@ -152,20 +147,6 @@ def _read_body() -> bytes:
     if len(body) > LARGEST_BODY:
         raise RequestEntityTooLarge
     return body
-
-
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("no number")
 
 
 def registry() -> Registry:

@@ -557,7 +557,7 @@ def test_text_of_a_complaint_is_stored_sealed(desk: Desk) -> None:
 def test_lists_are_paged_by_the_event_of_the_last_complaint(
     desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(complaints, "PAGE", 2)
+    monkeypatch.setattr(complaints.rows, "PAGE", 2)
     filed = [desk.file(contacted_at=clock.pass_(minutes=1)) for _ in range(3)]
     for row in filed:
         desk.forward(row)

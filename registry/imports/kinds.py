@@ -1,5 +1,6 @@
 """The kinds of imports: what a line of each becomes, and who may send it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,8 +70,8 @@ class ConsentTerms:
     lasts: timedelta | None
 
 
-class Reading:
-    """Makes what is to be applied of what was read; this one is of wishes alone.
+class Reading(ABC):
+    """Makes what is to be applied of what was read.
 
     `prepare` is given what many lines share, `make` in addition what each line has of its own.
     """
@@ -83,9 +84,9 @@ class Reading:
         """Return what is made, once, of what lines share."""
         return shared
 
+    @abstractmethod
     def make(self, number: Any, shared: Any, own: Sequence[Any]) -> Any:
         """Return what a line says; raises `RefusedError`."""
-        raise NotImplementedError
 
 
 class _Consents(Reading):

@@ -4,13 +4,13 @@ import contextlib
 import csv
 import gzip
 import io
-import json
 import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
+from registry import strict_json
 from registry.imports.forms import RefusedError
 from registry.models import ImportFormat
 
@@ -196,23 +196,12 @@ class NdjsonRows:
     def _read(self, line: bytes) -> Row:
         try:
             text = line.decode(self._encoding).lstrip("\ufeff")
-            said = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+            said = strict_json.parse(text)
         except UnicodeDecodeError:
             return RefusedError(f"not {self._encoding}")
-        except (ValueError, RecursionError):
+        except ValueError:
             return RefusedError("not proper JSON")
         return said if isinstance(said, dict) else RefusedError("not a JSON object")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("no number")
 
 
 def open_rows(source: Source, format_: ImportFormat, encoding: str) -> CsvRows | NdjsonRows:

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from registry import access
 from registry.database import Database
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.imports.forms import Form, shown_name
 from registry.imports.kinds import SCOPES
 from registry.imports.reading import Encoding
@@ -68,10 +68,10 @@ def options(
     """
     form = Form(schema)
     if columns is not None and format_ is not ImportFormat.CSV:
-        raise _invalid("columns", "are of CSV only")
+        raise invalid("columns", "are of CSV only")
     for name in columns or ():
         if name not in form.known:
-            raise _invalid("columns", f"name a field that there is not: {shown_name(name)}")
+            raise invalid("columns", f"name a field that there is not: {shown_name(name)}")
     form.check_defaults(defaults or {})
     return Options(columns, defaults or {}, encoding)
 
@@ -90,7 +90,7 @@ def create(
     and `CONFLICT` when too many files of it are under way."""
     organisation = session.get_one(Organisation, organisation_id, with_for_update=True)
     if SCOPES[kind] not in access.SCOPES[organisation.kind]:
-        raise _invalid("kind", f"a {organisation.kind} imports no {kind}")
+        raise invalid("kind", f"a {organisation.kind} imports no {kind}")
     under_way = select(func.count(Import.id)).where(
         Import.organisation_id == organisation_id, Import.state.in_(UNFINISHED)
     )
@@ -248,7 +248,3 @@ def progress(row: Import) -> Progress:
         counts={outcome.value: counts.get(outcome.value, 0) for outcome in Outcome},
         has_result=row.result_size > 0 and row.purged_at is None,
     )
-
-
-def _invalid(field: str, problem: str) -> RegistryError:
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

@@ -10,13 +10,13 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
+from registry import files
 from registry.errors import Kind, RegistryError
 from registry.numbers import NumberKey
 
@@ -43,7 +43,8 @@ class Store:
     def receiving(self, import_id: UUID) -> Iterator["Receiver"]:
         """Lend what appends to a file, to one at a time; raises `IN_PROGRESS` for a second."""
         path = self.source(import_id)
-        self._make_folder(path.parent)
+        files.make_folder(self.folder)
+        files.make_folder(path.parent)
         with io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +52,7 @@ class Store:
                 raise RegistryError(
                     Kind.IN_PROGRESS, "a piece of this file is being received", retry_after=1
                 ) from None
-            _sync(path.parent)
+            files.sync(path.parent)
             yield Receiver(file, lambda offset: self._cipher(import_id, offset))
 
     def read(self, import_id: UUID, size: int) -> io.BufferedReader:
@@ -66,13 +67,14 @@ class Store:
         That is cut off by whoever writes, under the import's lock, and by nobody who only opens.
         """
         path = self.result(import_id)
-        self._make_folder(path.parent)
+        files.make_folder(self.folder)
+        files.make_folder(path.parent)
         file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         if file.seek(0, os.SEEK_END) < size:
             file.close()
             raise RegistryError(Kind.UNAVAILABLE, "the result of this import is not all there")
         file.seek(size)
-        _sync(path.parent)
+        files.sync(path.parent)
         return file
 
     def read_result(self, import_id: UUID, size: int) -> Iterator[bytes]:
@@ -89,14 +91,8 @@ class Store:
 
     def remove(self, import_id: UUID) -> None:
         """Remove all that is kept of an import; raises when something cannot be removed."""
-        with suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder / import_id.hex)
-
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync(self.folder)
 
     def _cipher(self, import_id: UUID, offset: int) -> CipherContext:
         """Return what encrypts a file from a byte on, and decrypts it: AES in counter mode.
@@ -187,12 +183,3 @@ def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
         while size > 0 and (piece := file.read(min(PIECE, size))):
             size -= len(piece)
             yield piece
-
-
-def _sync(folder: Path) -> None:
-    """Write a folder's list of files to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from registry import messenger, senders
 from registry.database import Clock, lock_number
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.events import timestamp
 from registry.inbound import to_registry, to_sender
 from registry.inbound.case import Case, Effect, Inbound
@@ -97,7 +97,7 @@ def receive(
 def _first(session: Session, message: Inbound, carrier_id: UUID) -> InboundMessage | None:
     """Return what was received under this id before; raises when it was something else."""
     if not 0 < len(message.message_id) <= LONGEST_ID:
-        raise _invalid("message_id", f"has 1 to {LONGEST_ID} characters")
+        raise invalid("message_id", f"has 1 to {LONGEST_ID} characters")
     first = session.scalar(
         select(InboundMessage).where(
             InboundMessage.carrier_id == carrier_id,
@@ -122,9 +122,9 @@ def _request_digest(session: Session, message: Inbound) -> bytes:
 
 def _check(message: Inbound, now: datetime) -> None:
     if message.received_at > now + CLOCK_LEEWAY:
-        raise _invalid("received_at", "lies in the future")
+        raise invalid("received_at", "lies in the future")
     if message.received_at < now - OLDEST:
-        raise _invalid("received_at", f"lies more than {OLDEST.days} days back")
+        raise invalid("received_at", f"lies more than {OLDEST.days} days back")
 
 
 def _act(case: Case, registry_number: str | None) -> tuple[str, Effect]:
@@ -151,7 +151,7 @@ def _national(written: str) -> str:
     try:
         return re.sub(r"\A(?:\+86|0086)", "", clean(written))
     except RegistryError:
-        raise _invalid("to", "is no number that SMS are sent to") from None
+        raise invalid("to", "is no number that SMS are sent to") from None
 
 
 def _is_worth_a_reply(case: Case, effect: Effect) -> bool:
@@ -193,7 +193,3 @@ def _reply(case: Case, row: InboundMessage, effect: Effect) -> None:
 
 def _reused() -> RegistryError:
     return RegistryError(Kind.KEY_REUSED, "this message_id came with another message")
-
-
-def _invalid(field: str, problem: str) -> RegistryError:
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

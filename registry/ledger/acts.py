@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.consent import End
-from registry.errors import Kind, RegistryError
+from registry.errors import not_found
 from registry.models import (
     Consent,
     FamilyLink,
@@ -130,18 +130,3 @@ def tell(
             expires_at=expires_at,
         )
     )
-
-
-def invalid(field: str, problem: str) -> RegistryError:
-    """Return the error that names a wrong field."""
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})
-
-
-def conflict(problem: str) -> RegistryError:
-    """Return the error for what contradicts what is recorded."""
-    return RegistryError(Kind.CONFLICT, problem)
-
-
-def not_found(what: str) -> RegistryError:
-    """Return the error for an id that is unknown, or another's, which is the same to the asker."""
-    return RegistryError(Kind.NOT_FOUND, f"there is no such {what}")

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from registry.consent import Basis, Topic
 from registry.database import Clock, Database, lock_number
+from registry.errors import conflict, not_found
 from registry.ledger import acts, due
 from registry.ledger.acts import By
 from registry.ledger.consents import of_grant
@@ -126,17 +127,17 @@ def _request_of(session: Session, number: SubscriberNumber, request_id: UUID) ->
     """Return a request to the subscriber who has the number today, as it is stored now."""
     request = session.get(ConsentRequest, request_id, populate_existing=True)
     if request is None or request.number != number:
-        raise acts.not_found("request")
+        raise not_found("request")
     if not todays(session, number, request.recorded_at):
-        raise acts.not_found("request")
+        raise not_found("request")
     return request
 
 
 def _check_open(request: ConsentRequest, now: datetime) -> None:
     if request.outcome is not None:
-        raise acts.conflict("this request has been answered")
+        raise conflict("this request has been answered")
     if now >= request.answer_by:
-        raise acts.conflict("this request was not answered in time")
+        raise conflict("this request was not answered in time")
 
 
 def _refuse(

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
-from registry.ledger import acts
+from registry.errors import not_found
 from registry.ledger.consents import PAGE
 from registry.models import ConsentRequest, RequestOutcome
 from registry.numbers import SubscriberNumber
@@ -48,7 +48,7 @@ def own_request(session: Session, request_id: UUID, sender_id: UUID) -> ConsentR
     """Return a sender's own request."""
     request = session.get(ConsentRequest, request_id)
     if request is None or request.sender_id != sender_id:
-        raise acts.not_found("request")
+        raise not_found("request")
     return request
 
 

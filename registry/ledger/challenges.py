@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from registry.consent import Basis, End
 from registry.database import Clock, Database, lock_number
+from registry.errors import conflict, not_found
 from registry.ledger import acts, due
 from registry.ledger.acts import By
 from registry.ledger.consents import PAGE, consent_of, of_grant
@@ -52,11 +53,11 @@ def challenge(
     if disputed is not None:
         return disputed
     if consent.grant.basis is Basis.CONFIRMED:
-        raise acts.conflict("you agreed to this in the registry: withdraw it instead")
+        raise conflict("you agreed to this in the registry: withdraw it instead")
     if not acts.stands(consent):
-        raise acts.conflict("this consent has already ended")
+        raise conflict("this consent has already ended")
     if consent.grant.evidence.purged_at is not None:
-        raise acts.conflict("the evidence of this consent is kept no longer")
+        raise conflict("the evidence of this consent is kept no longer")
     now = clock()
     disputed = Challenge(
         id=uuid7(),
@@ -113,7 +114,7 @@ def own_challenge(session: Session, challenge_id: UUID, sender_id: UUID) -> Chal
     """Return a challenge of one of a sender's consents."""
     disputed = session.get(Challenge, challenge_id)
     if disputed is None or disputed.sender_id != sender_id:
-        raise acts.not_found("challenge")
+        raise not_found("challenge")
     return disputed
 
 
@@ -153,9 +154,9 @@ def bring_evidence(
     session.refresh(disputed)
     now = clock()
     if disputed.outcome is not None:
-        raise acts.conflict("this challenge is closed")
+        raise conflict("this challenge is closed")
     if now >= disputed.evidence_by:
-        raise acts.conflict("the time to bring evidence is over")
+        raise conflict("the time to bring evidence is over")
     disputed.answered_at = disputed.closed_at = now
     disputed.evidence_text, disputed.evidence_sha256, disputed.evidence_uri = text, sha256, uri
     disputed.outcome = ChallengeOutcome.EVIDENCED

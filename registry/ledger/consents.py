@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from registry import events
 from registry.database import Clock, lock_number
-from registry.ledger import acts
+from registry.errors import not_found
 from registry.models import Consent, Grant
 from registry.numbers import SubscriberNumber
 
@@ -46,7 +46,7 @@ def own_consent(session: Session, consent_id: UUID, sender_id: UUID | None) -> C
     """Return a sender's own consent with its terms and evidence."""
     consent = session.get(Consent, consent_id, options=_WHOLE)
     if consent is None or consent.sender_id != sender_id:
-        raise acts.not_found("consent")
+        raise not_found("consent")
     return consent
 
 
@@ -57,7 +57,7 @@ def consent_of(session: Session, number: SubscriberNumber, consent_id: UUID) -> 
     """
     consent = session.get(Consent, consent_id, options=_WHOLE, populate_existing=True)
     if consent is None or consent.number != number or consent.reassignment_id is not None:
-        raise acts.not_found("consent")
+        raise not_found("consent")
     return consent
 
 
@@ -104,7 +104,7 @@ def oversee(session: Session, consent_id: UUID, *, overseer_id: UUID, clock: Clo
     """Return anybody's consent to a regulator or operator, and record that it was looked at."""
     consent = session.get(Consent, consent_id, options=_WHOLE)
     if consent is None:
-        raise acts.not_found("consent")
+        raise not_found("consent")
     lock_number(session, consent.number)
     session.refresh(consent, ["reassignment_id"])
     data = {"consent": consent.id}

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from registry.ledger import acts
+from registry.errors import conflict
 from registry.models import Challenge, Consent, Refusal
 
 
@@ -34,4 +34,4 @@ def check_liftable(session: Session, refusal: Refusal) -> None:
         .limit(1)
     )
     if session.scalar(disputed) is not None:
-        raise acts.conflict("this refusal belongs to a dispute and stays until that is settled")
+        raise conflict("this refusal belongs to a dispute and stays until that is settled")

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from registry.consent import Basis, Channel, End, Topic
 from registry.database import Clock, lock_number
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, conflict, invalid
 from registry.ledger import acts, assertions
 from registry.ledger.acts import By
 from registry.ledger.consents import consent_of
@@ -156,7 +156,7 @@ def confirm(
     known = {row.id: _confirmed_already(session, row, now) for row in asserted}
     waiting = [row for row in asserted if known[row.id] is None]
     if any(not acts.stands(row) or now >= row.valid_until for row in waiting):
-        raise acts.conflict("this consent has already ended")
+        raise conflict("this consent has already ended")
     if waiting:
         made = _confirm(session, waiting, notice_text, by, policy, now)
         known.update((row.id, new) for row, new in zip(waiting, made, strict=True))
@@ -174,7 +174,7 @@ def _confirm(
     """Record a confirmed grant of what one asserted grant, or a part of it, was about."""
     [terms] = {row.grant for row in asserted}
     if in_dispute(session, terms.id):
-        raise acts.conflict("this consent is in dispute")
+        raise conflict("this consent is in dispute")
     claim = Claim(
         number=asserted[0].number,
         channel=asserted[0].channel,
@@ -231,13 +231,13 @@ def check_claim(claim: Claim, tenure_start: datetime | None, now: datetime) -> N
     """Raise when a claim contradicts itself, the clock or the tenure of its number."""
     check_channel(claim.channel, claim.number)
     if claim.granted_at > now + acts.CLOCK_LEEWAY:
-        raise acts.invalid("granted_at", "lies in the future")
+        raise invalid("granted_at", "lies in the future")
     if claim.valid_until <= now:
-        raise acts.invalid("valid_until", "lies in the past")
+        raise invalid("valid_until", "lies in the past")
     if not claim.topics or len(set(claim.topics)) < len(claim.topics):
-        raise acts.invalid("topics", "are missing, or one is named twice")
+        raise invalid("topics", "are missing, or one is named twice")
     if tenure_start is not None and claim.granted_at < tenure_start:
-        raise acts.invalid("granted_at", "lies before the number went to another subscriber")
+        raise invalid("granted_at", "lies before the number went to another subscriber")
 
 
 def check_channel(channel: Channel, number: SubscriberNumber) -> None:

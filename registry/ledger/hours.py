@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from registry.consent import End
 from registry.database import Clock, lock_number
+from registry.errors import invalid
 from registry.ledger import acts
 from registry.ledger.acts import By
 from registry.models import OwnContactHours
@@ -57,21 +58,21 @@ def _check(
 ) -> None:
     for field, clock in (("opens", opens), ("closes", closes)):
         if clock != clock.replace(second=0, microsecond=0, tzinfo=None):
-            raise acts.invalid(field, "is no local time in whole minutes")
+            raise invalid(field, "is no local time in whole minutes")
     if opens >= closes:
-        raise acts.invalid("closes", "does not come after opens")
+        raise invalid("closes", "does not come after opens")
     # What would count for nothing is not recorded: a page would show it as if it did.
     if opens < policy.contact_hours.start:
-        raise acts.invalid("opens", "is earlier than anybody may be contacted")
+        raise invalid("opens", "is earlier than anybody may be contacted")
     if closes > policy.contact_hours.end:
-        raise acts.invalid("closes", "is later than anybody may be contacted")
+        raise invalid("closes", "is later than anybody may be contacted")
     left = policy.contact_hours.within(ContactHours(opens, closes))
     if left is None or _length(left) < SHORTEST:
-        raise acts.invalid("closes", "leaves less than an hour in which contacts are allowed")
+        raise invalid("closes", "leaves less than an hour in which contacts are allowed")
     # A number may be in several zones, in all of which a contact has to be within the hours.
     zones = number.zones
     if left.opens(now, zones) is None and policy.contact_hours.opens(now, zones) is not None:
-        raise acts.invalid("closes", "leaves no time that suits all time zones of the number")
+        raise invalid("closes", "leaves no time that suits all time zones of the number")
 
 
 def _length(hours: ContactHours) -> timedelta:

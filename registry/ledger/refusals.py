@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from registry.consent import Basis, Channel, End, Topic
 from registry.database import Clock, lock_number
+from registry.errors import conflict, invalid, not_found
 from registry.ledger import acts
 from registry.ledger.acts import By
 from registry.ledger.disputes import check_liftable
@@ -81,7 +82,7 @@ def refuse(
 def check_sender(kind: OrganisationKind | None) -> None:
     """Raise when what is to be refused is no sender; None is no organisation at all."""
     if kind is not OrganisationKind.SENDER:
-        raise acts.invalid("sender", "there is no such sender")
+        raise invalid("sender", "there is no such sender")
 
 
 def refused_data(refusal_id: object, scope: Scope, superseded: object) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def lift(session: Session, refusal_id: UUID, *, by: By, clock: Clock) -> Refusal
     """
     refusal = session.get(Refusal, refusal_id)
     if refusal is None or by.own_act or refusal.recorded_by != by.organisation_id:
-        raise acts.not_found("refusal")
+        raise not_found("refusal")
     lock_number(session, refusal.number)
     session.refresh(refusal)
     return _lift(session, refusal, by, clock)
@@ -209,7 +210,7 @@ def lift_own(
     lock_number(session, number)
     refusal = session.get(Refusal, refusal_id, populate_existing=True)
     if refusal is None or refusal.number != number or refusal.reassignment_id is not None:
-        raise acts.not_found("refusal")
+        raise not_found("refusal")
     return _lift(session, refusal, by, clock)
 
 
@@ -217,7 +218,7 @@ def _lift(session: Session, refusal: Refusal, by: By, clock: Clock) -> Refusal:
     if refusal.end_reason is End.LIFTED:
         return refusal
     if not acts.stands(refusal):
-        raise acts.conflict("this refusal has already ended")
+        raise conflict("this refusal has already ended")
     check_liftable(session, refusal)
     now = clock()
     acts.end(refusal, End.LIFTED, now)

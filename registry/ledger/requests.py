@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from registry.consent import Channel, Topic
 from registry.database import Clock, lock_number
+from registry.errors import conflict, invalid
 from registry.ledger import acts, similarity
 from registry.ledger.acts import By
 from registry.ledger.grants import CapTerms, check_channel, confirmed_topics
@@ -35,13 +36,13 @@ def check_terms(
 ) -> None:
     """Raise `INVALID`, naming the field, when a question does not state its terms (R4)."""
     if not topics or len(set(topics)) < len(topics):
-        raise acts.invalid("topics", "are none, or name one twice")
+        raise invalid("topics", "are none, or name one twice")
     if not 1 <= cap.count <= MOST_CONTACTS:
-        raise acts.invalid("cap", f"counts 1 to {MOST_CONTACTS} contacts")
+        raise invalid("cap", f"counts 1 to {MOST_CONTACTS} contacts")
     if not 1 <= valid_for_days <= LONGEST_TERM:
-        raise acts.invalid("valid_for_days", f"is 1 to {LONGEST_TERM}")
+        raise invalid("valid_for_days", f"is 1 to {LONGEST_TERM}")
     if not 1 <= len(notice_text) <= LONGEST_NOTICE:
-        raise acts.invalid("notice_text", f"has 1 to {LONGEST_NOTICE} characters")
+        raise invalid("notice_text", f"has 1 to {LONGEST_NOTICE} characters")
 
 
 def asked_before(session: Session, sender_id: UUID, line_key: bytes) -> ConsentRequest | None:
@@ -82,7 +83,7 @@ def ask(
     now = clock()
     fingerprint = similarity.fingerprint(session, notice_text)
     if confirmed_topics(session, number, sender_id, channel, topics, now):
-        raise acts.conflict("a confirmed consent for one of the topics is in force")
+        raise conflict("a confirmed consent for one of the topics is in force")
     for earlier in _similar(session, number, sender_id, channel, topics, fingerprint):
         _check_again(earlier, policy, now)
     refused = refused_topics(session, number, sender_id, channel)
@@ -145,9 +146,9 @@ def _check_again(earlier: ConsentRequest, policy: Policy, now: datetime) -> None
         return
     days = policy.requests.ask_again_days
     if now < earlier.answer_by:
-        raise acts.conflict("the same or a similar request waits for its answer")
+        raise conflict("the same or a similar request waits for its answer")
     if days == 0 or now < earlier.answer_by + timedelta(days=days):
-        raise acts.conflict("the same or a similar request was not agreed to")
+        raise conflict("the same or a similar request was not agreed to")
 
 
 def topics_of(request: ConsentRequest) -> set[Topic]:

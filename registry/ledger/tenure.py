@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from registry import events
 from registry.consent import Basis, End
 from registry.database import Clock, lock_number
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid, not_found
 from registry.ledger import acts
 from registry.ledger.acts import Said
 from registry.models import Consent, OwnContactHours, Reassignment, Refusal
@@ -72,7 +72,7 @@ def reassign(
     lock_number(session, number)
     now = clock()
     if reassigned_at > now + acts.CLOCK_LEEWAY:
-        raise acts.invalid("reassigned_at", "lies in the future")
+        raise invalid("reassigned_at", "lies in the future")
     known = latest_reassignment(session, number)
     if known is not None and known.reassigned_at >= reassigned_at:
         raise RegistryError(Kind.CONFLICT, "a reassignment at or after this time is recorded")
@@ -117,7 +117,7 @@ def cancel_reassignment(
     """
     reassignment = session.get(Reassignment, reassignment_id)
     if reassignment is None or reassignment.recorded_by != recorded_by:
-        raise acts.not_found("reassignment")
+        raise not_found("reassignment")
     lock_number(session, reassignment.number)
     session.refresh(reassignment)
     if reassignment.cancelled_at is not None:

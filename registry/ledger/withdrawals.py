@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from registry.consent import Channel, End
 from registry.database import Clock, lock_number
+from registry.errors import conflict
 from registry.ledger import acts, refusals
 from registry.ledger.acts import By
 from registry.ledger.consents import consent_of, own_consent
@@ -112,7 +113,7 @@ def _withdraw(
             refusals.refuse(session, consent.number, place, by=by, clock=clock)
         return consent
     if not acts.stands(consent):
-        raise acts.conflict("this consent has already ended")
+        raise conflict("this consent has already ended")
     leaves = place if by_subscriber else None
     _end(session, consent, leaves, by, by_subscriber, note, clock())
     session.flush()

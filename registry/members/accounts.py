@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from registry import events
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.members import attempts, passwords, second_factor, sessions
 from registry.models import Member, MemberRole, number_key
 
@@ -44,7 +44,7 @@ def read_email(written: str) -> str:
     """Return an e-mail address in the form that it is compared in; raises when it is none."""
     text = unicodedata.normalize("NFKC", written).strip().casefold()
     if len(text) > LONGEST_EMAIL or not _EMAIL.fullmatch(text) or not text.isprintable():
-        raise _invalid("email", NO_EMAIL)
+        raise invalid("email", NO_EMAIL)
     return text
 
 
@@ -52,9 +52,9 @@ def read_name(written: str) -> str:
     """Return how somebody is called; raises when that is nothing, or no text for one line."""
     text = " ".join(written.split())
     if not text or not text.isprintable():
-        raise _invalid("name", NO_NAME)
+        raise invalid("name", NO_NAME)
     if len(text) > LONGEST_NAME:
-        raise _invalid("name", TOO_LONG)
+        raise invalid("name", TOO_LONG)
     return text
 
 
@@ -135,7 +135,7 @@ def add(session: Session, member: Member) -> None:
             session.add(member)
             session.flush()
     except IntegrityError:
-        raise _invalid("email", TAKEN) from None
+        raise invalid("email", TAKEN) from None
 
 
 def move_to_application(session: Session, old_id: UUID, new_id: UUID) -> None:
@@ -231,7 +231,3 @@ def about(member: Member) -> dict[str, object]:
         "application": member.application_id,
         "role": member.role,
     }
-
-
-def _invalid(field: str, problem: str) -> RegistryError:
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

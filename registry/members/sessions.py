@@ -4,9 +4,6 @@ Before `verified_at` only the password was right, and such a session opens nothi
 to the second factor.
 """
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from registry import bearer
 from registry.models import (
     Member,
     MemberRole,
@@ -56,11 +54,12 @@ class Here:
 
 def start(session: Session, member_id: UUID, *, verified: bool, now: datetime) -> str:
     """Begin a session; return its token, which is known only now."""
-    secret = secrets.token_urlsafe(32)
+    session_id = uuid7()
+    token, digest = bearer.make(session_id)
     row = MemberSession(
-        id=uuid7(),
+        id=session_id,
         member_id=member_id,
-        secret_sha256=_digest(secret),
+        secret_sha256=digest,
         recorded_at=now,
         verified_at=now if verified else None,
         seen_at=now,
@@ -68,7 +67,7 @@ def start(session: Session, member_id: UUID, *, verified: bool, now: datetime) -
     )
     session.add(row)
     session.flush()
-    return f"{row.id.hex}.{secret}"
+    return token
 
 
 _SUSPENDED = exists().where(
@@ -104,15 +103,13 @@ _SESSION = (
 
 def find_session(connection: Connection, token: str, now: datetime) -> Here | None:
     """Return whose a token is; None when it is wrong, idle for too long, or has ended."""
-    identifier, _, secret = token.partition(".")
-    try:
-        session_id = UUID(hex=identifier)
-    except ValueError:
+    if (named := bearer.read(token)) is None:
         return None
+    session_id, secret = named
     row = connection.execute(
         _SESSION, {"session_id": session_id, "now": now, "used_since": now - IDLE}
     ).one_or_none()
-    if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)):
+    if row is None or not bearer.fits(secret, row.secret_sha256):
         return None
     return Here(
         session_id=session_id,
@@ -170,8 +167,3 @@ def standing(session: Session, member_id: UUID, now: datetime) -> Sequence[Membe
         )
         .order_by(MemberSession.recorded_at.desc())
     ).all()
-
-
-def _digest(secret: str) -> bytes:
-    """SHA-256 is enough for a secret of 256 random bits."""
-    return hashlib.sha256(secret.encode()).digest()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Flask, Response, make_response, render_template, request
+from flask import Blueprint, Flask, Response, make_response, redirect, render_template, request
 from flask_babel import LazyString, lazy_gettext
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -114,6 +114,15 @@ def protect(
     for kind in web.FAILURES:
         blueprint.register_error_handler(kind, failed)
     blueprint.register_error_handler(CSRFError, partial(failed, words=OLD_PAGE))
+
+
+def lead(address: str) -> AnyResponse:
+    """Lead the whole window to an address, also when a script asked for a part of a page."""
+    if "HX-Request" in request.headers:
+        response = make_response("", 200)
+        response.headers["HX-Redirect"] = address
+        return response
+    return redirect(address)
 
 
 def _unknown_address(error: Exception) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, flash, g, make_response, redirect, request, session, url_for
+from flask import Blueprint, flash, g, redirect, request, session, url_for
 from flask_babel import gettext, lazy_gettext
 from sqlalchemy.orm import Session
 from werkzeug.wrappers.response import Response as AnyResponse
@@ -17,7 +17,7 @@ from registry.ledger import By
 from registry.models import FamilyLink, Via
 from registry.numbers import SubscriberNumber
 from registry.portal.cookie import SIGNED_IN
-from registry.portal.pages import failed
+from registry.portal.pages import failed, lead
 from registry.runtime import Registry
 from registry.sessions import SignedIn
 
@@ -126,7 +126,7 @@ def _ask_to_sign_in() -> AnyResponse:
     else:
         said = gettext("You were signed out, so nothing was saved. Please sign in and try again.")
         flash(said, "warn")
-    return _go(url_for("signin.ask"))
+    return lead(url_for("signin.ask"))
 
 
 def _wanted() -> str:
@@ -142,15 +142,6 @@ def _wanted() -> str:
     named = {name: request.args.get(name, type=UUID) for name in NAMED}
     query = urlencode({name: value for name, value in named.items() if value is not None})
     return f"{request.path}?{query}" if query else request.path
-
-
-def _go(address: str) -> AnyResponse:
-    """Lead the whole window to an address, also when a script asked for a part of a page."""
-    if "HX-Request" in request.headers:
-        response = make_response("", 200)
-        response.headers["HX-Redirect"] = address
-        return response
-    return redirect(address)
 
 
 def remember(token: str) -> str:

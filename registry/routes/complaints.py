@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from registry import complaints
 from registry.access import Scope
 from registry.complaints import Accusation, Draft
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.ledger import By
 from registry.models import Complaint, OrganisationKind
 from registry.routes import cursors
 from registry.routes.blueprint import v1
-from registry.routes.reading import Body, invalid, subscriber
+from registry.routes.reading import Body, subscriber
 from registry.routes.showing import columns, dump
 from registry.schemas.complaints import (
     AnswerSchema,

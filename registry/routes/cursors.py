@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from registry.routes.reading import invalid
+from registry.errors import invalid
 
 
 class Listed(Protocol):

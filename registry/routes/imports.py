@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from registry import imports
 from registry.access import Scope
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.models import Import, ImportKind
 from registry.routes.blueprint import v1
-from registry.routes.reading import Body, invalid
+from registry.routes.reading import Body
 from registry.routes.showing import columns, dump
 from registry.schemas.imports import (
     LINES,

@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from registry import audit, lookup, receipts
 from registry.access import Scope
 from registry.consent import MessageClass
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.events import timestamp
 from registry.lookup import Answer, Asker, Question
 from registry.models import OrganisationKind, Purpose
 from registry.numbers import SubscriberNumber
 from registry.observe import VERDICTS
 from registry.routes.blueprint import v1
-from registry.routes.reading import Body, invalid, sending, subscriber
+from registry.routes.reading import Body, sending, subscriber
 from registry.routes.spending import commit_counted, near_the_end, spend, spend_later
 from registry.schemas.lookups import (
     BatchSchema,

@@ -27,8 +27,3 @@ def sending(written: str) -> SendingNumber:
 def acting() -> Body:
     """Return who acts, and when."""
     return {"actor_id": caller().organisation_id, "now": registry().clock()}
-
-
-def invalid(field: str, problem: str) -> RegistryError:
-    """Return the error of a field that a schema alone cannot find."""
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})

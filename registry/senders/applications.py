@@ -12,8 +12,8 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from registry import events
-from registry.errors import Kind, RegistryError
+from registry import bearer, events
+from registry.errors import Kind, RegistryError, conflict, invalid
 from registry.models import Application, ApplicationState, Member, Organisation, OrganisationKind
 from registry.numbers import NumberKey
 from registry.senders.organisations import (
@@ -25,8 +25,7 @@ from registry.senders.organisations import (
     find_to_change,
     register,
 )
-from registry.senders.problems import conflict, flush, invalid
-from registry.senders.tree import by_member
+from registry.senders.problems import flush
 
 _DETAILS = ("name", "licence_number", "contact_phone", "complaint_phone")
 """What an approved application sets of an organisation."""
@@ -91,7 +90,7 @@ def apply(
         "name": row.name,
         "uscc": row.uscc,
         "licence_number": row.licence_number,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "application_submitted", now, actor_id, data)
     return row
@@ -229,11 +228,9 @@ def application_key(key: NumberKey, application_id: UUID) -> str:
 
 def whose_application(key: NumberKey, text: str) -> UUID | None:
     """Return the application that a text is the key of, None when it is the key of none."""
-    identifier, _, secret = text.partition(".")
-    try:
-        application_id = UUID(hex=identifier)
-    except ValueError:
+    if (named := bearer.read(text)) is None:
         return None
+    application_id, secret = named
     # As bytes: of text, ASCII alone can be compared in constant time.
     right = hmac.compare_digest(secret.encode(), _secret(key, application_id).encode())
     return application_id if right else None
@@ -306,7 +303,7 @@ def _closed(
     data = {
         "application": row.id,
         "organisation": row.organisation_id,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, f"application_{state}", now, actor_id, data)
     session.flush()

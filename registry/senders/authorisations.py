@@ -10,13 +10,13 @@ from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.database import lock_holdings
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, conflict, invalid
 from registry.models import Authorisation, Organisation, OrganisationKind, SenderNumber
 from registry.numbers import SendingNumber
 from registry.senders import tree
 from registry.senders.numbers import Holding
 from registry.senders.organisations import PAGE, find
-from registry.senders.problems import conflict, flush, invalid
+from registry.senders.problems import flush
 
 SHOWN = 20
 """Providers that a search finds at most."""
@@ -109,7 +109,7 @@ def _about(row: Authorisation, member_id: UUID | None) -> dict[str, UUID]:
         "authorisation": row.id,
         "sender": row.sender_id,
         "provider": row.provider_id,
-        **tree.by_member(member_id),
+        **events.by_member(member_id),
     }
 
 

@@ -15,13 +15,13 @@ from uuid_utils.compat import uuid7
 from registry import events
 from registry.consent import Channel, MessageClass
 from registry.database import lock_holdings
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, conflict, invalid
 from registry.models import ApplicationState, NumberClaim
 from registry.numbers import SendingNumber
 from registry.senders import tree
 from registry.senders.numbers import Holding, check_holder, hold
 from registry.senders.organisations import PAGE, find
-from registry.senders.problems import conflict, flush, invalid
+from registry.senders.problems import flush
 
 
 def claim(
@@ -67,7 +67,7 @@ def claim(
         "usages": sorted(holding.usages),
         "held_from": holding.held_from,
         "held_until": holding.held_until,
-        **tree.by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "number_claimed", now, actor_id, data)
     return row
@@ -144,7 +144,7 @@ def _closed(
         "claim": row.id,
         "claimant": row.organisation_id,
         "holding": row.holding_id,
-        **tree.by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, f"number_claim_{state}", now, actor_id, data)
     session.flush()

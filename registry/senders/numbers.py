@@ -10,12 +10,11 @@ from sqlalchemy.orm import Session
 
 from registry.consent import Channel, MessageClass
 from registry.database import lock_holdings
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, conflict, invalid
 from registry.models import Organisation, SenderNumber
 from registry.numbers import SendingNumber
 from registry.senders import tree
 from registry.senders.organisations import HOLDERS, PAGE, check_uscc, find
-from registry.senders.problems import conflict, invalid
 
 
 @dataclass(frozen=True)

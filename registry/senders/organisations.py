@@ -16,7 +16,7 @@ from stdnum.exceptions import ValidationError as UsccError
 from uuid_utils.compat import uuid7
 
 from registry import events
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, invalid
 from registry.models import (
     Application,
     ApplicationState,
@@ -24,8 +24,7 @@ from registry.models import (
     OrganisationKind,
     OrganisationVersion,
 )
-from registry.senders.problems import flush, invalid
-from registry.senders.tree import by_member
+from registry.senders.problems import flush
 
 PAGE = 100
 HOLDERS = {OrganisationKind.SENDER, OrganisationKind.PROVIDER}
@@ -104,7 +103,7 @@ def register(
         "uscc": organisation.uscc,
         "licence_number": licence_number,
         "version": version.id,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "organisation_registered", now, actor_id, data)
     session.flush()
@@ -154,7 +153,7 @@ def limit(
     organisation = find(session, organisation_id)
     for name, value in vars(limits).items():
         setattr(organisation, name, value)
-    data = {"organisation": organisation.id, **vars(limits), **by_member(member_id)}
+    data = {"organisation": organisation.id, **vars(limits), **events.by_member(member_id)}
     events.record(session, "organisation_limited", now, actor_id, data)
     session.flush()
     return organisation
@@ -209,7 +208,7 @@ def change(
         "licence_number": organisation.licence_number,
         "version": version.id,
         "application": application_id,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "organisation_changed", now, actor_id, data)
     session.flush()

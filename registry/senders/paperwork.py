@@ -10,11 +10,9 @@ from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.database import lock_file
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, conflict
 from registry.files import Content, FileStore, file_name
 from registry.models import Application, ApplicationState, Document, NumberClaim
-from registry.senders.problems import conflict
-from registry.senders.tree import by_member
 
 MEDIA_TYPES = ("application/pdf", "image/png", "image/jpeg")
 MOST = 10
@@ -65,7 +63,7 @@ def add_document(
         "application": row.application_id,
         "claim": row.claim_id,
         "sha256": row.sha256,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "document_added", now, actor_id, data)
     session.flush()

@@ -12,13 +12,3 @@ def flush(session: Session, conflict: str) -> None:
         session.flush()
     except IntegrityError:
         raise RegistryError(Kind.CONFLICT, conflict) from None
-
-
-def invalid(field: str, problem: str) -> RegistryError:
-    """Return the error that says what is wrong with one field."""
-    return RegistryError(Kind.INVALID, f"{field} {problem}", fields={field: [problem]})
-
-
-def conflict(detail: str) -> RegistryError:
-    """Return the error of what cannot be done as things stand."""
-    return RegistryError(Kind.CONFLICT, detail)

@@ -14,12 +14,11 @@ from sqlalchemy.orm import Session, joinedload
 from uuid_utils.compat import uuid7
 
 from registry import events
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, conflict, invalid
 from registry.models import Appeal, AppealOutcome, Organisation, Suspension
 from registry.policy import Policy
 from registry.senders.organisations import PAGE, find
-from registry.senders.problems import conflict, flush, invalid
-from registry.senders.tree import by_member
+from registry.senders.problems import flush
 
 
 def suspension(session: Session, organisation_id: UUID) -> Suspension | None:
@@ -81,7 +80,7 @@ def suspend(
         "organisation": organisation.id,
         "suspension": row.id,
         "starts_at": row.starts_at,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "organisation_suspended", now, actor_id, data)
     return organisation
@@ -141,7 +140,7 @@ def appeal(
         "appeal": made.id,
         "suspension": row.id,
         "organisation": organisation_id,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "suspension_appealed", now, organisation_id, data)
     return made
@@ -233,7 +232,7 @@ def _decide(
 ) -> None:
     row.outcome, row.reason = outcome, reason
     row.decided_at, row.decided_by = now, actor_id
-    data = {"appeal": row.id, "suspension": row.suspension_id, **by_member(member_id)}
+    data = {"appeal": row.id, "suspension": row.suspension_id, **events.by_member(member_id)}
     events.record(session, f"appeal_{outcome}", now, actor_id, data)
 
 
@@ -250,7 +249,7 @@ def _end(
     data = {
         "organisation": row.organisation_id,
         "suspension": row.id,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "organisation_reinstated", now, actor_id, data)
     session.flush()

@@ -15,9 +15,10 @@ from uuid_utils.compat import uuid7
 
 from registry import events
 from registry.consent import Channel, MessageClass
+from registry.errors import conflict
 from registry.models import Organisation, SenderNumber
 from registry.numbers import SendingNumber
-from registry.senders.problems import conflict, flush
+from registry.senders.problems import flush
 
 LONGEST = 20
 """Digits of a sending number."""
@@ -121,7 +122,7 @@ def insert(
         "held_from": row.held_from,
         "held_until": row.held_until,
         "parent": row.parent_id,
-        **by_member(member_id),
+        **events.by_member(member_id),
     }
     events.record(session, "sending_number_held", now, actor_id, data)
     return row
@@ -184,15 +185,10 @@ def release(
     member_id: UUID | None = None,
 ) -> None:
     """End a holding, and first all that lies beneath it, whoever holds that."""
-    more = by_member(member_id)
+    more = events.by_member(member_id)
     for extension in beneath(session, SendingNumber(row.number, row.kind)):
         _end(session, extension, released_at or now, actor_id, now, {"with": row.id, **more})
     _end(session, row, released_at or now, actor_id, now, more)
-
-
-def by_member(member_id: UUID | None) -> Mapping[str, UUID]:
-    """Return what an event says of the member of an organisation who acted in the console."""
-    return {} if member_id is None else {"member": member_id}
 
 
 def _end(

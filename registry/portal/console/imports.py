@@ -9,7 +9,6 @@ from flask import (
     Blueprint,
     Response,
     flash,
-    make_response,
     redirect,
     render_template,
     request,
@@ -28,6 +27,7 @@ from registry.portal.console import columns, uploads
 from registry.portal.console.import_words import why
 from registry.portal.console.people import IMPORTING, member, needs
 from registry.portal.console.reading import after, wrong
+from registry.portal.pages import lead
 from registry.runtime import Registry
 from registry.schemas.fields import readable
 from registry.schemas.imports import LINES
@@ -77,7 +77,7 @@ def add(console: Blueprint, registry: Registry) -> None:
             if error.kind is not Kind.INVALID or not error.fields:
                 raise
             return _form(request.form, problems=error.fields), 422
-        return _go(url_for(".columns", import_id=row.id))
+        return lead(url_for(".columns", import_id=row.id))
 
     @console.get("/imports/<uuid:import_id>/columns", endpoint="columns")
     @acts
@@ -163,15 +163,6 @@ def _form(written: Any, problems: Any = None, **more: object) -> str:
         longest=imports.LONGEST_NAME,
         **more,
     )
-
-
-def _go(address: str) -> AnyResponse:
-    """Lead the whole window to an address, also when a script sent the file."""
-    if "HX-Request" in request.headers:
-        response = make_response("", 200)
-        response.headers["HX-Redirect"] = address
-        return response
-    return redirect(address)
 
 
 def _receive(registry: Registry, sent: uploads.Upload) -> Import:

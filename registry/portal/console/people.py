@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-from flask import Blueprint, Flask, flash, g, make_response, redirect, request, session, url_for
+from flask import Blueprint, Flask, flash, g, redirect, request, session, url_for
 from flask_babel import gettext, lazy_gettext
 from werkzeug.wrappers.response import Response as AnyResponse
 
@@ -14,7 +14,7 @@ from registry.errors import Kind, RegistryError
 from registry.members import Here
 from registry.models import MemberRole, OrganisationKind
 from registry.portal.cookie import MEMBER
-from registry.portal.pages import failed
+from registry.portal.pages import failed, lead
 from registry.runtime import Registry
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -170,11 +170,7 @@ def _ask_to_sign_in() -> AnyResponse:
     else:
         said = gettext("You were signed out, so nothing was saved. Please sign in and try again.")
         flash(said, "warn")
-    if "HX-Request" in request.headers:
-        response = make_response("", 200)
-        response.headers["HX-Redirect"] = url_for("door.signin")
-        return response
-    return redirect(url_for("door.signin"))
+    return lead(url_for("door.signin"))
 
 
 def remember(token: str) -> str:
