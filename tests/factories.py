@@ -189,6 +189,11 @@ class World:
             )
         )
 
+    def rows(self, table: type[Any]) -> list[Any]:
+        """Return the rows of a table in the order in which they were made."""
+        query = select(table).order_by(table.id)
+        return list(self.do(lambda session: session.scalars(query).all()))
+
     def look_after(self, carer: SubscriberNumber, member: SubscriberNumber | None = None) -> By:
         """Let one number look after another, and return how its carer acts."""
         now = self.registry.clock()

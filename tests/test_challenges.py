@@ -63,21 +63,17 @@ def void(world: World) -> int:
     return ledger.void_due(world.registry.database, clock=world.registry.clock)
 
 
-def rows(world: World, table: type[Any]) -> list[Any]:
-    return list(world.do(lambda session: session.scalars(select(table)).all()))
-
-
 def count(world: World, table: type[Any]) -> int:
     with world.registry.database.read() as connection:
         return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 def told(world: World, notice: Notice) -> list[SubscriberNumber]:
-    return [row.number for row in rows(world, OutboxItem) if row.notice is notice]
+    return [row.number for row in world.rows(OutboxItem) if row.notice is notice]
 
 
 def only_event(world: World, kind: str) -> Any:
-    [event] = [row for row in rows(world, Event) if row.kind == kind]
+    [event] = [row for row in world.rows(Event) if row.kind == kind]
     return json.loads(event.payload)
 
 
@@ -108,7 +104,7 @@ def test_challenge_stops_contacts_of_the_whole_grant_at_once(world: World, clock
     voice = world.verdict(channel=Channel.VOICE, sending=VOICE_LINE)
     assert voice.reason is Reason.CONSENTED
     assert world.verdict(sending=OTHER_PORT).reason is Reason.CONSENTED
-    refusals = rows(world, Refusal)
+    refusals = world.rows(Refusal)
     assert {(row.channel, row.topic) for row in refusals} == {("sms", topic) for topic in BOTH}
     assert {(row.sender_id, row.via, row.recorded_by) for row in refusals} == {
         (world.sender.id, Via.PORTAL, None)
@@ -133,7 +129,7 @@ def test_assertion_that_waits_for_confirmation_can_be_disputed(world: World, clo
     challenge(world, consent)
     clock.pass_(days=5)
     assert void(world) == 1
-    assert rows(world, Consent)[0].end_reason is End.VOIDED
+    assert world.rows(Consent)[0].end_reason is End.VOIDED
 
 
 def test_confirmed_consent_is_withdrawn_and_not_disputed(world: World) -> None:
@@ -191,7 +187,7 @@ def test_refusal_that_a_dispute_left_is_lifted_only_after_it(
     consent, _loans = world.grant(topics=BOTH)
     challenge(world, consent)
     scope = Scope(consent.channel, consent.topic, world.sender.id)
-    [refusal] = [row for row in rows(world, Refusal) if row.topic == consent.topic]
+    [refusal] = [row for row in world.rows(Refusal) if row.topic == consent.topic]
     lift = partial(world.own, ledger.lift_own, refusal.id)
     if recorded_by == "carrier":
         lift = partial(world.lift, world.refuse(scope=scope))
@@ -241,7 +237,7 @@ def test_evidence_in_time_keeps_the_consent_and_the_refusal(world: World, clock:
     closed = bring(world, disputed)
     assert closed.outcome is ChallengeOutcome.EVIDENCED
     assert closed.answered_at == closed.closed_at == clock.now
-    [stored] = rows(world, Challenge)
+    [stored] = world.rows(Challenge)
     assert stored.evidence_text == "The form that was filled in on 1 November."
     assert stored.evidence_uri == "https://sender.example/evidence/1"
     assert told(world, Notice.CHALLENGE_ANSWERED) == [NUMBER]
@@ -251,9 +247,9 @@ def test_evidence_in_time_keeps_the_consent_and_the_refusal(world: World, clock:
     clock.pass_(days=1)
     assert void(world) == 0
     assert count(world, Violation) == 0
-    assert rows(world, Consent)[0].end_reason is None
+    assert world.rows(Consent)[0].end_reason is None
     assert world.verdict().reason is Reason.REFUSED
-    [refusal] = rows(world, Refusal)
+    [refusal] = world.rows(Refusal)
     world.own(ledger.lift_own, refusal.id)
     assert world.verdict().reason is Reason.CONSENTED
 
@@ -308,9 +304,9 @@ def test_consent_that_nobody_proves_is_void_and_a_violation(world: World, clock:
     assert void(world) == 0
     clock.pass_(microseconds=1)
     assert void(world) == 1
-    ends = {row.id: row.end_reason for row in rows(world, Consent)}
+    ends = {row.id: row.end_reason for row in world.rows(Consent)}
     assert ends == {first.id: End.VOIDED, second.id: End.VOIDED, other.id: None}
-    [violation] = rows(world, Violation)
+    [violation] = world.rows(Violation)
     assert violation.kind is ViolationKind.UNPROVEN_CONSENT
     assert (violation.organisation_id, violation.number) == (world.sender.id, NUMBER)
     assert violation.subject_id == disputed.id
@@ -319,7 +315,7 @@ def test_consent_that_nobody_proves_is_void_and_a_violation(world: World, clock:
     assert data["violation"] == str(violation.id)
     assert (data["actor"], data["via"]) == (None, "registry")
     assert told(world, Notice.CONSENT_VOIDED) == [NUMBER]
-    [closed] = rows(world, Challenge)
+    [closed] = world.rows(Challenge)
     assert (closed.outcome, closed.closed_at) == (ChallengeOutcome.VOIDED, clock.now)
     assert closed.answered_at is None
     for topic in BOTH:
@@ -335,7 +331,7 @@ def test_taking_the_consent_back_does_not_undo_the_violation(world: World, clock
     world.withdraw(consent, by_subscriber=False)
     clock.pass_(days=5)
     assert void(world) == 1
-    assert rows(world, Consent)[0].end_reason is End.WITHDRAWN
+    assert world.rows(Consent)[0].end_reason is End.WITHDRAWN
     assert only_event(world, "consent_voided")["consents"] == []
     assert count(world, Violation) == 1
 
@@ -363,7 +359,7 @@ def test_voiding_refuses_again_what_does_not_stand_refused(world: World, clock: 
     world.grant(topics=BOTH)
     for topic in BOTH:
         assert world.verdict(topic=topic).reason is Reason.CONSENT_WITHDRAWN
-    [again] = [row for row in rows(world, Refusal) if row.via is Via.REGISTRY]
+    [again] = [row for row in world.rows(Refusal) if row.via is Via.REGISTRY]
     assert (again.topic, again.sender_id) == (first.topic, world.sender.id)
     assert only_event(world, "consent_voided")["refusals"] == [str(again.id)]
 
@@ -381,7 +377,7 @@ def test_new_subscriber_hears_nothing_of_the_dispute_of_the_old_one(
     clock.now = disputed.evidence_by
     assert void(world) == 1
     assert count(world, Violation) == 1
-    ends = {row.id: row.end_reason for row in rows(world, Consent)}
+    ends = {row.id: row.end_reason for row in world.rows(Consent)}
     assert ends == {consent.id: End.VOIDED, proven.id: None}
     assert told(world, Notice.CONSENT_VOIDED) == told(world, Notice.CHALLENGE_ANSWERED) == []
     assert only_event(world, "consent_voided")["refusals"] == []
@@ -404,7 +400,7 @@ def test_lifting_everything_brings_no_void_consent_back(world: World, clock: Clo
     challenge(world, world.grant()[0])
     clock.pass_(days=5)
     void(world)
-    for refusal in rows(world, Refusal):
+    for refusal in world.rows(Refusal):
         world.own(ledger.lift_own, refusal.id)
     assert world.verdict().reason is Reason.CONSENT_WITHDRAWN
     world.own(ledger.refuse, Scope())
@@ -418,7 +414,7 @@ def test_several_workers_void_each_grant_once(world: World, clock: Clock) -> Non
     clock.pass_(days=5)
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(lambda _: void(world), range(4))) == 6
-    assert Counter(row.number for row in rows(world, Violation)) == Counter(numbers)
+    assert Counter(row.number for row in world.rows(Violation)) == Counter(numbers)
 
 
 def test_challenge_that_cannot_be_closed_stops_no_other(world: World, clock: Clock) -> None:
@@ -429,4 +425,4 @@ def test_challenge_that_cannot_be_closed_stops_no_other(world: World, clock: Clo
     world.do(lambda session: session.execute(spoil, values))
     clock.pass_(days=5)
     assert void(world) == 2
-    assert {row.number for row in rows(world, Violation)} == set(numbers[1:])
+    assert {row.number for row in world.rows(Violation)} == set(numbers[1:])

@@ -121,7 +121,7 @@ def test_digest_of_which_one_assertion_remains_says_that_one(
     [text] = phone.inbox()
     assert "sender 1称您已同意接收其营销短信：贷款、游戏" in text
     assert phone.act("TD1") is InboundAction.WITHDRAWN
-    [consent] = [it for it in rows(world, Consent) if it.id == second.id]
+    [consent] = [it for it in world.rows(Consent) if it.id == second.id]
     assert consent.ended_at is not None
 
 
@@ -280,7 +280,7 @@ def test_what_a_digest_said_today_is_not_told_again(
     phone.backend.plan.append(outcome)
     phone.inbox()
     clock.pass_(hours=1)
-    valid_until = rows(world, Consent)[0].valid_until
+    valid_until = world.rows(Consent)[0].valid_until
     [again] = world.grant(valid_until=valid_until)
     queued = [it for it in items(world) if it.subject_id == again.grant_id]
     assert [it.state for it in queued] == [OutboxState.MERGED if told else OutboxState.WAITING]
@@ -308,8 +308,8 @@ def test_one_sms_stops_all_that_a_digest_told_of(world: World, phone: Phone) -> 
     phone.inbox()
     received = phone.send("TD1")
     assert (received.action, received.subject_id) == (InboundAction.WITHDRAWN, digest(world).id)
-    assert [it.id for it in rows(world, Consent) if it.ended_at is None] == [kept.id]
-    assert {(it.topic, it.sender_id, it.via) for it in rows(world, Refusal)} == {
+    assert [it.id for it in world.rows(Consent) if it.ended_at is None] == [kept.id]
+    assert {(it.topic, it.sender_id, it.via) for it in world.rows(Refusal)} == {
         (topic, sender.id, "sms")
         for topic, sender in (
             (Topic.RETAIL, world.sender),
@@ -322,9 +322,9 @@ def test_one_sms_stops_all_that_a_digest_told_of(world: World, phone: Phone) -> 
         assert verdict.reason is Reason.CONSENT_WITHDRAWN
     [reply] = phone.inbox()
     assert "您撤回了对2家企业的同意" in reply
-    refusals = len(rows(world, Refusal))
+    refusals = len(world.rows(Refusal))
     assert phone.act("TD1") is InboundAction.WITHDRAWN
-    assert len(rows(world, Refusal)) == refusals
+    assert len(world.rows(Refusal)) == refusals
 
 
 @on_sqlite
@@ -342,7 +342,7 @@ def test_bare_no_is_for_the_digest_where_nothing_else_is_open(world: World, phon
     assert_three(world)
     phone.inbox()
     assert phone.act("TD") is InboundAction.WITHDRAWN
-    assert [it for it in rows(world, Consent) if it.ended_at is None] == []
+    assert [it for it in world.rows(Consent) if it.ended_at is None] == []
 
 
 @on_sqlite
@@ -366,8 +366,4 @@ def test_digest_to_an_earlier_subscriber_is_nobodys(
     world.reassign(reassigned_at=clock.pass_(hours=1))
     clock.pass_(hours=1)
     assert phone.act("TD1") is InboundAction.NOTHING_OPEN
-    assert rows(world, Refusal) == []
-
-
-def rows(world: World, table: type[Any]) -> list[Any]:
-    return list(world.do(lambda session: session.scalars(select(table)).all()))
+    assert world.rows(Refusal) == []

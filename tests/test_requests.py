@@ -64,17 +64,13 @@ def stored(world: World, request: ConsentRequest) -> ConsentRequest:
     return world.do(lambda session: session.get_one(ConsentRequest, request.id))
 
 
-def rows(world: World, table: type[Any]) -> list[Any]:
-    return list(world.do(lambda session: session.scalars(select(table)).all()))
-
-
 def count(world: World, table: type[Any]) -> int:
     with world.registry.database.read() as connection:
         return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 def asked_by_sms(world: World) -> list[OutboxItem]:
-    return [row for row in rows(world, OutboxItem) if row.notice is Notice.CONSENT_REQUESTED]
+    return [row for row in world.rows(OutboxItem) if row.notice is Notice.CONSENT_REQUESTED]
 
 
 def conflicts(act: Callable[[], object]) -> bool:
@@ -106,7 +102,7 @@ def test_request_states_type_frequency_and_duration_and_waits_for_its_answer(
     assert (item.number, item.subject_id) == (NUMBER, request.id)
     assert (item.try_at, item.expires_at) == (START, request.answer_by)
     assert world.verdict().reason is Reason.NO_CONSENT
-    [event] = [row for row in rows(world, Event) if row.kind == "consent_requested"]
+    [event] = [row for row in world.rows(Event) if row.kind == "consent_requested"]
     data = json.loads(event.payload)
     assert event.id == request.event_id
     assert (data["actor"], data["via"]) == (str(world.sender.id), "sender")
@@ -460,11 +456,11 @@ def test_answer_says_how_it_came_and_what_was_shown(
 ) -> None:
     shown = Shown(Way.SMS, "zh", text="What the SMS said.", message_id=world.carrier.id)
     answer(world, world.ask(), shown=shown, by=By(Via.SMS, world.carrier.id))
-    [event] = [row for row in rows(world, Event) if row.kind.startswith("consent_request_")]
+    [event] = [row for row in world.rows(Event) if row.kind.startswith("consent_request_")]
     data = json.loads(event.payload)
     assert (data["via"], data["way"], data["language"]) == ("sms", "sms", "zh")
     assert data["message"] == str(world.carrier.id)
-    for evidence in rows(world, Evidence):
+    for evidence in world.rows(Evidence):
         assert (evidence.notice_text, evidence.language) == ("What the SMS said.", "zh")
     assert count(world, Evidence) == (answer is agree)
 
@@ -474,7 +470,7 @@ def test_declining_refuses_each_topic_to_the_sender_on_the_channel(world: World)
     asked = world.ask(topics=BOTH)
     decline(world, asked)
     assert stored(world, asked).outcome is RequestOutcome.DECLINED
-    refusals = rows(world, Refusal)
+    refusals = world.rows(Refusal)
     assert {(row.channel, row.topic) for row in refusals} == {("sms", topic) for topic in BOTH}
     assert {(row.sender_id, row.via, row.recorded_by) for row in refusals} == {
         (world.sender.id, Via.PORTAL, None)
@@ -530,7 +526,7 @@ def test_request_to_another_number_or_tenure_is_as_if_it_were_not(
 def test_answer_by_somebody_who_looks_after_the_number_says_so(world: World) -> None:
     carer = world.look_after(make_number(5))
     agree(world, world.ask(), by=carer)
-    answered = [row for row in rows(world, Event) if row.kind == "consent_request_agreed"]
+    answered = [row for row in world.rows(Event) if row.kind == "consent_request_agreed"]
     assert [json.loads(row.payload)["family_link"] for row in answered] == [
         str(carer.family_link_id)
     ]
@@ -548,7 +544,7 @@ def test_many_answers_at_once_are_one(world: World, answers: tuple[Any, ...]) ->
         done = list(pool.map(answer, range(8)))
     outcome = stored(world, request).outcome
     assert outcome is not None
-    kinds = Counter(row.kind for row in rows(world, Event))
+    kinds = Counter(row.kind for row in world.rows(Event))
     assert kinds[f"consent_request_{outcome}"] == 1
     agreed = outcome is RequestOutcome.AGREED
     assert (count(world, Consent), count(world, Refusal)) == ((2, 0) if agreed else (0, 2))
@@ -573,7 +569,7 @@ def test_unanswered_request_lapses_as_a_refusal(world: World, clock: Clock) -> N
     clock.pass_(microseconds=1)
     assert lapse(world) == 1
     assert stored(world, request).outcome is RequestOutcome.LAPSED
-    refusals = rows(world, Refusal)
+    refusals = world.rows(Refusal)
     assert {(row.channel, row.topic) for row in refusals} == {("sms", topic) for topic in BOTH}
     assert {(row.sender_id, row.via, row.recorded_by) for row in refusals} == {
         (world.sender.id, Via.REGISTRY, None)
@@ -600,7 +596,7 @@ def test_lapsing_spares_what_the_subscriber_confirmed_meanwhile(world: World, cl
     clock.pass_(days=7)
     assert lapse(world) == 1
     assert world.verdict().reason is Reason.CONSENTED
-    [refusal] = rows(world, Refusal)
+    [refusal] = world.rows(Refusal)
     assert refusal.topic == Topic.LOANS
 
 
